@@ -1,0 +1,1 @@
+"""RESP, the command table, sessions, the tick and its event loop."""

@@ -1,0 +1,1 @@
+"""What a stream, a group and a pending entry are. Synchronous; time is an argument."""

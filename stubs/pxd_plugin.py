@@ -6,6 +6,11 @@ from the second: C integers become int, ``bint`` bool; of what Python can see, b
 other compiled classes themselves; the rest is Any, for the compiler checks it. ``__cinit__``
 stands in where there is no ``__init__``.
 
+Functions with C signatures have no annotations, their types being in the ``.pxd`` too; structs
+and enums of the ``.pxd`` are used unimported; a pointer or an attribute may be None whatever its
+class. What mypy says of these the compiler knows better, so it is off in compiled modules, and
+only there.
+
 Only lines of this form are read (the rest of a ``.pxd`` is for the compiler alone)::
 
     cdef [readonly | public] TYPE NAME [, NAME ...]
@@ -18,12 +23,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mypy.nodes import MDEF, SymbolTableNode, TypeInfo, Var
+from mypy.options import Options
 from mypy.plugin import ClassDefContext, Plugin
 from mypy.types import AnyType, Instance, Type, TypeOfAny
 
 CLASS = re.compile(r"cdef class (\w+)")
 ATTRIBUTE = re.compile(
-    r"    cdef (readonly |public )?(?:const )?((?:unsigned |long )*\w+(?:\.\w+)*)([ *\w,]+)$"
+    r"    cdef (readonly |public )?(?:const )?"
+    r"((?:unsigned |long )*\w+(?:\.\w+)*(?:\[\w+\])?)([ *\w,\[\]]+)$"
 )
 INTEGER = re.compile(
     r"u?int(8|16|32|64)_t|(unsigned |signed )?(char|short|int|long|long long)|unsigned"
@@ -34,7 +41,7 @@ SCALAR = {"bint": "bool", "float": "float", "double": "float", **{name: name for
 
 
 def attributes(declarations: str) -> dict[str, dict[str, str]]:
-    """Class name -> attribute -> its C type; ``object`` for what neither Python nor mypy can use."""
+    """Class name -> attribute -> its C type; ``object`` for what mypy cannot use."""
     classes: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
     for line in declarations.splitlines():
@@ -46,8 +53,8 @@ def attributes(declarations: str) -> dict[str, dict[str, str]]:
         elif found := ATTRIBUTE.match(code):
             hidden = found[1] is None and INTEGER.fullmatch(found[2]) is None
             for name in found[3].split(","):
-                known = "object" if hidden or "*" in name else found[2]
-                current[name.replace("*", "").strip()] = known
+                known = "object" if hidden or "*" in name or "[" in found[2] + name else found[2]
+                current[name.split("[")[0].strip(" *")] = known
     return classes
 
 
@@ -66,13 +73,13 @@ def python_type(c_type: str, context: ClassDefContext) -> Type:
     return AnyType(TypeOfAny.special_form)
 
 
-def declare_attributes(context: ClassDefContext) -> bool:
+def declare_attributes(context: ClassDefContext) -> None:
     """Add the attributes of the ``.pxd`` to the class."""
     info = context.cls.info
     module = context.api.modules[info.module_name]
     declaration = Path(module.path).with_suffix(".pxd")
     if not declaration.exists():
-        return True
+        return
     for name, c_type in attributes(declaration.read_text()).get(context.cls.name, {}).items():
         variable = Var(name, python_type(c_type, context))
         variable.info = info
@@ -80,15 +87,38 @@ def declare_attributes(context: ClassDefContext) -> bool:
         info.names[name] = SymbolTableNode(MDEF, variable, plugin_generated=True)
     if "__cinit__" in info.names and "__init__" not in info.names:
         info.names["__init__"] = SymbolTableNode(MDEF, info.names["__cinit__"].node)
-    return True
+
+
+PACKAGES = ("lsmstore", "streams", "cluster", "respserver", "tools")
+COMPILED_MODULE_OPTIONS: dict[str, object] = {
+    "disallow_untyped_defs": False,
+    "disallow_incomplete_defs": False,
+    "disallow_untyped_calls": False,
+    "warn_return_any": False,
+    "warn_unused_ignores": False,
+    "warn_unreachable": False,
+    "disable_error_code": [
+        "assignment",
+        "index",
+        "name-defined",
+        "type-arg",
+        "valid-type",
+    ],
+}
 
 
 class PxdPlugin(Plugin):
-    """Hooks ``cython.cclass``."""
+    """Hooks ``cython.cclass``, and knows every module with a ``.pxd`` for a compiled one."""
 
-    def get_class_decorator_hook_2(
-        self, fullname: str
-    ) -> Callable[[ClassDefContext], bool] | None:
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        for package in PACKAGES:
+            for declaration in Path(package).rglob("*.pxd"):
+                module = ".".join(declaration.with_suffix("").parts)
+                options.per_module_options[module] = COMPILED_MODULE_OPTIONS
+        options.build_per_module_cache()
+
+    def get_class_decorator_hook(self, fullname: str) -> Callable[[ClassDefContext], None] | None:
         """Called for every class decorator."""
         return declare_attributes if fullname == "cython.cclass" else None
 

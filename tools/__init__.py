@@ -1,0 +1,1 @@
+"""The respq command line."""

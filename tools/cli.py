@@ -1,0 +1,75 @@
+"""The ``respq`` command: one group of subcommands, each imported when it is called.
+
+Rules: help must come at once, so this module imports click alone. A subcommand is an entry of
+``COMMANDS``: its one-line help stands here, its code elsewhere.
+
+Exit codes: 0 done; 1 it could not be done (port in use, directory locked, storage failed);
+2 it was asked wrongly (unknown flag, bad setting).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import NamedTuple, cast
+
+import click
+
+
+class Lazy(NamedTuple):
+    """Where a subcommand is and what it does in one line."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = {
+    "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
+    "serve": Lazy("tools.serve", "serve", "Run the server."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands' help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in order of the alphabet."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one subcommand."""
+        found = COMMANDS.get(cmd_name)
+        if found is None:
+            return None
+        return cast(click.Command, getattr(import_module(found.module), found.attribute))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of subcommands from the lines above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
+
+
+def _version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print the version and leave."""
+    if asked and not context.resilient_parsing:
+        click.echo(f"respq {version('respq')}")
+        context.exit()
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version and exit.",
+)
+def main() -> None:
+    """Redis Streams that live on disk and survive a power cut.
+
+    \b
+    respq serve                      start on 127.0.0.1:6379, data in ./respq-data
+    redis-cli XADD hello '*' msg hi  talk to it with any Redis client
+    """
