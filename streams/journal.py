@@ -1,0 +1,489 @@
+"""The log's records: every change of a stream or key is encoded here and applied in the same breath.
+
+Rules: callers have checked everything, so nothing here refuses; what could need a disk read was read before the
+first change. IDs, times and counts are resolved: replay (streams/replay.py) and replicas apply the same records
+with the same methods of Stream and Group. A record's LSN is ``base_lsn`` plus its number; a touched stream
+remembers it as ``applied_lsn``.
+
+Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
+
+    record          := u8 kind, v body length, body
+    ADD             := v sid, u8 flags (1: starts a virtual node), entry in wire form
+    TRIM            := v sid, v mark position
+    DELETE          := v sid, id highest, v n, n * v position less the one before
+    SET_ID          := v sid, id last, v entries added, id max deleted
+    GROUP_CREATE    := v sid, v gid, id last, v entries read + 1, str name
+    GROUP_SET_ID    := v sid, v gid, id last, v entries read + 1
+    GROUP_DESTROY   := v sid, v gid
+    CONSUMER_CREATE := v sid, v gid, v cidx, v seen ms, str name
+    CONSUMER_DELETE := v sid, v gid, v cidx
+    DELIVER         := v sid, v gid, v cidx, v now ms, u8 flags (1: NOACK), v entries read + 1, ids
+    ACK             := v sid, v gid, ids
+    CLAIM           := v sid, v gid, v cidx, v now ms, v active ms + 1, ids, n * (v now - delivered ms, v count)
+    KEY_STREAM      := v namespace, v sid, str key
+    KEY_STRING      := v namespace, str key, str value
+    KEY_DELETE      := v namespace, str key
+    NAMESPACE       := v database, v namespace
+    ids             := v n, id first, then n - 1 times: zigzag v of the ms step, and the seq (step 0: zigzag of the seq step)
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import cython
+from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.stdlib import abort, free, realloc
+from cython.cimports.lsmstore.buf import num_len
+
+from lsmstore.block import Block
+from lsmstore.buf import Buf
+from streams.group import Consumer, Group
+from streams.stream import Stream
+
+ENTRY_OVERHEAD_BYTES = 8
+ROW_OVERHEAD_BYTES = 24
+
+
+class Keys(Protocol):
+    """The apply half of key records (streams/keyspace.py)."""
+
+    def put_stream(self, ns: int, key: bytes, sid: int) -> Stream:
+        """A new, empty stream under ``key``."""
+
+    def put_string(self, ns: int, key: bytes, value: bytes) -> None:
+        """A string under ``key``, whatever was there."""
+
+    def remove(self, ns: int, key: bytes) -> None:
+        """Forget ``key`` and what it held."""
+
+    def move_database(self, db: int, ns: int) -> None:
+        """Database ``db`` is the fresh namespace ``ns`` from now on."""
+
+    def new_sid(self) -> int:
+        """A stream id that was never used."""
+
+    def new_namespace(self) -> int:
+        """A namespace id that was never used."""
+
+
+@cython.final
+@cython.cclass
+class Journal:
+    """Encodes records into ``log`` and applies them; the server commits ``log`` once a tick."""
+
+    def __cinit__(self) -> None:
+        self.ids_ms = cython.NULL
+        self.ids_seq = cython.NULL
+        self.ids_cap = 0
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.log = Buf(65536)
+        self.body = Buf(1024)
+        self.count = 0
+        self.base_lsn = 0
+        self.dirty = []
+        self.memtable_bytes = 0
+
+    def __dealloc__(self) -> None:
+        free(self.ids_ms)
+        free(self.ids_seq)
+
+    # ── encoding ─────────────────────────────────────────────────────────────────────────────────
+
+    def seal(self, kind):
+        """Frame what is in ``body`` as one record."""
+        self.log.put_byte(kind)
+        self.log.put_varint(self.body.n)
+        self.log.put(self.body.p, self.body.n)
+        self.body.n = 0
+        self.count += 1
+
+    def touch(self, stream):
+        """The record just written changed this stream."""
+        stream.applied_lsn = self.base_lsn + self.count
+        if not stream.dirty:
+            stream.dirty = True
+            self.dirty.append(stream)
+        return 0
+
+    def want_ids(self, n):
+        """Make room for ``n`` IDs in ``ids_ms`` and ``ids_seq``."""
+        if n > self.ids_cap:
+            self.ids_cap = n * 2
+            self.ids_ms = cython.cast(
+                cython.pointer(uint64_t), realloc(self.ids_ms, 8 * self.ids_cap)
+            )
+            self.ids_seq = cython.cast(
+                cython.pointer(uint64_t), realloc(self.ids_seq, 8 * self.ids_cap)
+            )
+            if self.ids_ms == cython.NULL or self.ids_seq == cython.NULL:
+                abort()
+
+    def put_ids(self, to, n):
+        """Encode the first ``n`` IDs of ``ids_ms`` and ``ids_seq``."""
+        i: cython.Py_ssize_t
+        step: int64_t
+        to.put_varint(n)
+        if n == 0:
+            return
+        to.put_varint(self.ids_ms[0])
+        to.put_varint(self.ids_seq[0])
+        for i in range(1, n):
+            step = cython.cast(int64_t, self.ids_ms[i] - self.ids_ms[i - 1])
+            to.put_varint((cython.cast(uint64_t, step) << 1) ^ cython.cast(uint64_t, step >> 63))
+            if step != 0:
+                to.put_varint(self.ids_seq[i])
+            else:
+                step = cython.cast(int64_t, self.ids_seq[i] - self.ids_seq[i - 1])
+                to.put_varint(
+                    (cython.cast(uint64_t, step) << 1) ^ cython.cast(uint64_t, step >> 63)
+                )
+
+    # ── what the compiled verbs call ─────────────────────────────────────────────────────────────
+
+    def add(self, stream, ms, seq, args, n, n_args, new_node):
+        """Add an entry whose ``n_args`` fields and values stand at ``args`` as bulk strings."""
+        log: Buf = self.log
+        id_len: cython.int = num_len(ms) + 1 + num_len(seq)
+        # '*2\r\n$' id_len '\r\n' id '\r\n*' n_args '\r\n'
+        wire: cython.Py_ssize_t = 5 + num_len(id_len) + 2 + id_len + 3 + num_len(n_args) + 2 + n
+        sid: uint64_t = stream.sid
+        sid_len: cython.int = 1
+        start: cython.Py_ssize_t
+        while sid >= 128:
+            sid >>= 7
+            sid_len += 1
+        log.room(wire + 32)
+        log.put_byte(ADD)
+        log.put_varint(sid_len + 1 + wire)
+        log.put_varint(stream.sid)
+        log.put_byte(FLAG_NEW_NODE if new_node else 0)
+        start = log.n
+        log.put(b"*2\r\n", 4)
+        log.put_head(36, id_len)
+        log.put_id(ms, seq)
+        log.put(b"\r\n", 2)
+        log.put_head(42, n_args)
+        log.put(args, n)
+        self.count += 1
+        stream.append(log.p + start, wire, ms, seq, new_node)
+        self.memtable_bytes += wire + ENTRY_OVERHEAD_BYTES
+        return self.touch(stream)
+
+    def trim_to(self, stream, pos):
+        """Move the low-water mark to ``pos``, a live position or the end."""
+        self.body.put_varint(stream.sid)
+        self.body.put_varint(pos)
+        self.seal(TRIM)
+        stream.move_mark(pos)
+        return self.touch(stream)
+
+    def deliver(self, stream, group, consumer, start, stop, entries, now_ms, noack, out):
+        """Deliver the ``entries`` live entries of [start, stop) to ``consumer``: their wire bytes go to ``out``.
+
+        REQUIRES: entries > 0, all blocks can be read, the group's cursor is below ``start``.
+        """
+        block: Block
+        i: uint32_t
+        first: uint32_t
+        last: uint32_t
+        n: cython.Py_ssize_t = 0
+        ms: uint64_t = 0
+        seq: uint64_t = 0
+        last_ms: uint64_t = group.last_ms
+        last_seq: uint64_t = group.last_seq
+        entries_read: int64_t = group.entries_read
+        pos: uint64_t = start
+        gone: cython.bint = stream.deleted_above_mark > 0
+        self.want_ids(entries)
+        stream.need_first()
+        while pos < stop:
+            block = stream.block_at(pos)
+            first = cython.cast(uint32_t, pos - block.first_pos)
+            last = block.count
+            if block.first_pos + last > stop:
+                last = cython.cast(uint32_t, stop - block.first_pos)
+            if not gone:
+                out.put(
+                    block.base + block.start_of(first), block.end_of(last - 1) - block.start_of(first)
+                )
+            for i in range(first, last):
+                if gone:
+                    if stream.is_deleted(block.first_pos + i):
+                        continue
+                    out.put(block.base + block.start_of(i), block.end_of(i) - block.start_of(i))
+                block.id_at(i, cython.address(ms), cython.address(seq))
+                self.ids_ms[n] = ms
+                self.ids_seq[n] = seq
+                n += 1
+            pos = block.first_pos + last
+        # the counter Redis keeps, entry by entry; after the first step it can only count on
+        for i in range(n):
+            if (
+                entries_read != -1
+                and (
+                    last_ms > stream.first_ms
+                    or (last_ms == stream.first_ms and last_seq >= stream.first_seq)
+                )
+                and not stream.has_tombstone_from(last_ms, last_seq)
+            ):
+                entries_read += 1
+            elif stream.entries_added > 0:
+                entries_read = stream.estimate_read(self.ids_ms[i], self.ids_seq[i])
+            last_ms = self.ids_ms[i]
+            last_seq = self.ids_seq[i]
+        body: Buf = self.body
+        body.put_varint(stream.sid)
+        body.put_varint(group.gid)
+        body.put_varint(consumer.cidx)
+        body.put_varint(now_ms)
+        body.put_byte(FLAG_NOACK if noack else 0)
+        body.put_varint(entries_read + 1)
+        if noack:
+            self.ids_ms[0] = last_ms
+            self.ids_seq[0] = last_seq
+            self.put_ids(body, 1)
+        else:
+            self.put_ids(body, n)
+        self.seal(DELIVER)
+        group.set_position(last_ms, last_seq, entries_read)
+        group.next_pos = stop
+        group.next_known = True
+        consumer.seen_ms = now_ms
+        if not noack:
+            consumer.active_ms = now_ms
+            group.pend(self.ids_ms, self.ids_seq, n, consumer, now_ms)
+            self.memtable_bytes += ROW_OVERHEAD_BYTES * n
+        self.touch(stream)
+        return n
+
+    def ack_ids(self, stream, group, n):
+        """Acknowledge the first ``n`` IDs of ``ids_ms`` and ``ids_seq``; how many were pending."""
+        i: cython.Py_ssize_t
+        found: cython.Py_ssize_t = 0
+        for i in range(n):
+            if group.acknowledge(self.ids_ms[i], self.ids_seq[i]):
+                self.ids_ms[found] = self.ids_ms[i]
+                self.ids_seq[found] = self.ids_seq[i]
+                found += 1
+        if found:
+            self.body.put_varint(stream.sid)
+            self.body.put_varint(group.gid)
+            self.put_ids(self.body, found)
+            self.seal(ACK)
+            self.touch(stream)
+        return found
+
+    def new_consumer(self, stream, group, name, now_ms):
+        """A new consumer of a group."""
+        consumer: Consumer
+        cidx: uint32_t = group.next_cidx
+        self.body.put_varint(stream.sid)
+        self.body.put_varint(group.gid)
+        self.body.put_varint(cidx)
+        self.body.put_varint(now_ms)
+        self.put_string(name)
+        self.seal(CONSUMER_CREATE)
+        consumer = group.add_consumer(cidx, name, now_ms)
+        self.touch(stream)
+        return consumer
+
+    # ── from Python ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def next_lsn(self) -> int:
+        """The LSN of the next record."""
+        return cython.cast(uint64_t, self.base_lsn + self.count + 1)
+
+    def committed(self) -> None:
+        """The log was handed to the store: start the next one."""
+        self.base_lsn += self.count
+        self.count = 0
+        self.log.clear()
+
+    def take_dirty(self) -> list[Stream]:
+        """The streams changed since the last call; the caller flushes them."""
+        taken = self.dirty
+        self.dirty = []
+        return taken
+
+    def put_string(self, data: bytes) -> None:
+        """Append a string to the record's body."""
+        self.body.put_varint(len(data))
+        self.body.put_bytes(data)
+
+    def put_id_list(self, ids: list[tuple[int, int]]) -> None:
+        """Append IDs to the record's body."""
+        i: cython.Py_ssize_t
+        self.want_ids(len(ids))
+        for i in range(len(ids)):
+            self.ids_ms[i] = ids[i][0]
+            self.ids_seq[i] = ids[i][1]
+        self.put_ids(self.body, len(ids))
+
+    def create_stream(self, ns: int, key: bytes) -> Stream:
+        """A new, empty stream under a key that is free."""
+        stream: Stream
+        sid: uint64_t = self.keys.new_sid()
+        self.body.put_varint(ns)
+        self.body.put_varint(sid)
+        self.put_string(key)
+        self.seal(KEY_STREAM)
+        stream = self.keys.put_stream(ns, key, sid)
+        self.touch(stream)
+        return stream
+
+    def set_string(self, ns: int, key: bytes, value: bytes) -> None:
+        """Set a string, over whatever was there."""
+        self.body.put_varint(ns)
+        self.put_string(key)
+        self.put_string(value)
+        self.seal(KEY_STRING)
+        self.memtable_bytes += len(key) + len(value) + 200
+        self.keys.put_string(ns, key, value)
+
+    def delete_key(self, ns: int, key: bytes) -> None:
+        """Delete a key that exists."""
+        self.body.put_varint(ns)
+        self.put_string(key)
+        self.seal(KEY_DELETE)
+        self.keys.remove(ns, key)
+
+    def flush_database(self, db: int) -> None:
+        """Empty a database: it gets a fresh namespace."""
+        ns: uint64_t = self.keys.new_namespace()
+        self.body.put_varint(db)
+        self.body.put_varint(ns)
+        self.seal(NAMESPACE)
+        self.keys.move_database(db, ns)
+
+    def trim(self, stream: Stream, mark_pos: uint64_t) -> None:
+        """Move the low-water mark to where ``Stream.plan_trim`` said."""
+        if mark_pos > stream.mark_pos:
+            self.trim_to(stream, mark_pos)
+
+    def delete(self, stream: Stream, ids: list[tuple[int, int]]) -> int:
+        """Delete the live entries among ``ids``; how many there were. Reads their blocks first."""
+        pos: uint64_t
+        previous: uint64_t = 0
+        positions = {stream.find(ms, seq): (ms, seq) for ms, seq in ids}
+        positions.pop(cython.cast(uint64_t, 0xFFFFFFFFFFFFFFFF), None)
+        if not positions:
+            return 0
+        ms, seq = max(positions.values())
+        self.body.put_varint(stream.sid)
+        self.body.put_varint(ms)
+        self.body.put_varint(seq)
+        self.body.put_varint(len(positions))
+        for pos in sorted(positions):
+            self.body.put_varint(pos - previous)
+            previous = pos
+        self.seal(DELETE)
+        for pos in sorted(positions):
+            stream.delete_at(pos)
+        stream.raise_max_deleted(ms, seq)
+        self.touch(stream)
+        return len(positions)
+
+    def set_id(
+        self,
+        stream: Stream,
+        last_id: tuple[int, int],
+        entries_added: int,
+        max_deleted_id: tuple[int, int],
+    ) -> None:
+        """XSETID, resolved."""
+        for value in (
+            stream.sid,
+            last_id[0],
+            last_id[1],
+            entries_added,
+            max_deleted_id[0],
+            max_deleted_id[1],
+        ):
+            self.body.put_varint(value)
+        self.seal(SET_ID)
+        stream.set_id(last_id, entries_added, max_deleted_id)
+        self.touch(stream)
+
+    def create_group(
+        self, stream: Stream, name: bytes, last_id: tuple[int, int], entries_read: int
+    ) -> Group:
+        """A new group. REQUIRES: the name is free."""
+        gid = stream.next_gid
+        for value in (stream.sid, gid, last_id[0], last_id[1], entries_read + 1):
+            self.body.put_varint(value)
+        self.put_string(name)
+        self.seal(GROUP_CREATE)
+        group: Group = stream.add_group(gid, name, last_id, entries_read)
+        self.touch(stream)
+        return group
+
+    def set_group_id(
+        self, stream: Stream, group: Group, last_id: tuple[int, int], entries_read: int
+    ) -> None:
+        """Move a group's cursor."""
+        for value in (stream.sid, group.gid, last_id[0], last_id[1], entries_read + 1):
+            self.body.put_varint(value)
+        self.seal(GROUP_SET_ID)
+        group.set_position(last_id[0], last_id[1], entries_read)
+        self.touch(stream)
+
+    def destroy_group(self, stream: Stream, group: Group) -> None:
+        """Remove a group with its consumers and pending entries."""
+        self.body.put_varint(stream.sid)
+        self.body.put_varint(group.gid)
+        self.seal(GROUP_DESTROY)
+        stream.remove_group(group)
+        self.touch(stream)
+
+    def create_consumer(
+        self, stream: Stream, group: Group, name: bytes, now_ms: int
+    ) -> Consumer:
+        """A new consumer. REQUIRES: the name is free."""
+        return self.new_consumer(stream, group, name, now_ms)
+
+    def delete_consumer(self, stream: Stream, group: Group, consumer: Consumer) -> int:
+        """Remove a consumer; how many pending entries went with it."""
+        self.body.put_varint(stream.sid)
+        self.body.put_varint(group.gid)
+        self.body.put_varint(consumer.cidx)
+        self.seal(CONSUMER_DELETE)
+        removed: int = group.drop_consumer(consumer)
+        self.touch(stream)
+        return removed
+
+    def ack(self, stream: Stream, group: Group, ids: list[tuple[int, int]]) -> int:
+        """Remove pending rows; how many there were."""
+        i: cython.Py_ssize_t
+        self.want_ids(len(ids))
+        for i in range(len(ids)):
+            self.ids_ms[i] = ids[i][0]
+            self.ids_seq[i] = ids[i][1]
+        return self.ack_ids(stream, group, len(ids))
+
+    def claim(
+        self,
+        stream: Stream,
+        group: Group,
+        consumer: Consumer,
+        rows: list[tuple[int, int, int, int]],
+        now_ms: int,
+        active_ms: int,
+    ) -> None:
+        """Put rows (ms, seq, delivered_ms, count) under ``consumer``; ``active_ms`` -1 leaves that as it is."""
+        for value in (stream.sid, group.gid, consumer.cidx, now_ms, active_ms + 1):
+            self.body.put_varint(value)
+        self.put_id_list([(ms, seq) for ms, seq, _, _ in rows])
+        for _, _, delivered_ms, count in rows:
+            self.body.put_varint(now_ms - delivered_ms)
+            self.body.put_varint(count)
+        self.seal(CLAIM)
+        for ms, seq, delivered_ms, count in rows:
+            group.give(ms, seq, consumer, delivered_ms, count)
+        if active_ms >= 0:
+            consumer.active_ms = active_ms
+        self.memtable_bytes += ROW_OVERHEAD_BYTES * len(rows)
+        self.touch(stream)
