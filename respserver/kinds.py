@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 INT64_MAX: Final = (1 << 63) - 1
 INTEGER: Final = re.compile(r"0|-?[1-9][0-9]*")
+DIGITS: Final = re.compile(r"[0-9]{1,10}")
 MEMORY: Final = re.compile(r"([0-9]{1,19})([a-z]*)", re.IGNORECASE)
 MEMORY_UNITS: Final = {
     "": 1,
@@ -257,7 +258,7 @@ class OutputLimits(Kind[Limits]):
             if client.lower() not in CLIENT_CLASSES:
                 raise ValueError("Invalid client class specified in buffer limit configuration.")
             hard_bytes, soft_bytes = memory_bytes(hard), memory_bytes(soft)
-            if hard_bytes is None or soft_bytes is None or not seconds.isdecimal():
+            if hard_bytes is None or soft_bytes is None or not DIGITS.fullmatch(seconds):
                 raise ValueError(
                     "Error in hard, soft or soft_seconds setting in buffer limit configuration."
                 )

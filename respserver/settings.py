@@ -41,6 +41,7 @@ KB: Final = 1 << 10
 MB: Final = 1 << 20
 GB: Final = 1 << 30
 INT32_MAX: Final = (1 << 31) - 1
+UINT32_MAX: Final = (1 << 32) - 1
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ class Config:
         live=True,
     )
     maxclients: int = setting(
-        Integer(1, INT32_MAX),
+        Integer(1, UINT32_MAX),
         10000,
         "network",
         "Clients that may be connected at once.",
@@ -133,7 +134,7 @@ class Config:
         "Directory of all data; made if it is missing.",
     )
     appendfsync: str = setting(
-        Choice("always", "everysec", "no"),
+        Choice("everysec", "always", "no"),
         "always",
         "data",
         "When the log reaches the disk. `always`: no reply leaves before what it tells is on "

@@ -1,0 +1,76 @@
+# Everything starts here; needs Python 3.11 or newer, a C compiler and make.
+#
+#   make serve      build, install into .venv and start on 127.0.0.1:6379, data in ./respq-data
+#   make test       the same set-up, then all tests
+#   make install    only the set-up; ends with .venv/bin/respq
+#   make lint types bench crash docs format clean
+#
+# Stamps in .venv remember what is done, so that a second call comes at once.
+
+VENV     := .venv
+BIN      := $(VENV)/bin
+PACKAGES := lsmstore streams cluster respserver tools
+DECLARED := $(shell find $(PACKAGES) -name '*.pxd')
+COMPILED := $(DECLARED) $(DECLARED:.pxd=.py)
+PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+# make builds the compiled modules itself (stamp-built), file by file
+EDITABLE := RESPQ_SETUP=without-extensions $(PIP) --no-build-isolation --editable
+
+JOBS  ?= 2
+SEEDS ?= 200
+ARGS  ?=
+
+.PHONY: install serve test lint types bench crash docs format clean
+
+install: $(VENV)/stamp-built
+
+serve: install
+	@exec $(BIN)/respq serve $(ARGS)
+
+test: $(VENV)/stamp-dev
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+lint: $(VENV)/stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/stamp-dev
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/respq bench $(ARGS)
+
+# Crash tests on the simulated disk, SEEDS times each.
+crash: $(VENV)/stamp-dev
+	CRASH_SEEDS=$(SEEDS) $(BIN)/python -m pytest -n $(JOBS) tests/crash $(ARGS)
+
+# Pages made from the code; a test holds them against it.
+docs: install
+	$(BIN)/python -m tools.settings_page > docs/settings.md
+
+format: $(VENV)/stamp-dev
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist *.egg-info $(DECLARED:.pxd=.c)
+	find $(PACKAGES) -name '*.so' -delete
+	rm -f $(VENV)/stamp-built
+
+$(VENV)/stamp-venv:
+	@sh .ci/need-tools
+	@$$(sh .ci/need-tools python) -m venv $(VENV) || \
+	    { echo "respq: 'python -m venv' failed; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PIP) 'setuptools>=68' 'Cython>=3.1'
+	@touch $@
+
+$(VENV)/stamp-installed: $(VENV)/stamp-venv pyproject.toml setup.py
+	$(EDITABLE) .
+	@touch $@
+
+$(VENV)/stamp-built: $(VENV)/stamp-installed $(COMPILED)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+$(VENV)/stamp-dev: $(VENV)/stamp-built pyproject.toml
+	$(EDITABLE) '.[dev]'
+	@touch $@
