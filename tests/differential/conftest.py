@@ -1,0 +1,58 @@
+"""The two voices and the subject, one process each for a test session, and runners of
+transcripts on them.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests import servers
+from tests.differential.transcript import Runner
+
+RunnerOf = Callable[[servers.Server, int], Runner]
+
+
+@pytest.fixture(scope="session")
+def first_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    with servers.redis(tmp_path_factory.mktemp("voice") / "redis-8", 8) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def second_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    with servers.redis(tmp_path_factory.mktemp("voice") / "redis-7", 7) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """respq; or a second redis-server 8.2.3, to try the tests
+    (RESPQ_DIFFERENTIAL_SUBJECT=redis).
+    """
+    directory: pathlib.Path = tmp_path_factory.mktemp("subject")
+    if os.environ.get("RESPQ_DIFFERENTIAL_SUBJECT") == "redis":
+        server = servers.redis(directory / "redis", 8)
+    else:
+        server = servers.respq(directory / "data")
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def runner_of() -> Iterator[RunnerOf]:
+    """A runner for a server and a protocol version, made once."""
+    runners: dict[tuple[str, int], Runner] = {}
+
+    def runner_of(server: servers.Server, proto: int) -> Runner:
+        key = (f"{server.name}:{server.port}", proto)
+        if key not in runners:
+            runners[key] = Runner(server, proto)
+        return runners[key]
+
+    yield runner_of
+    for runner in runners.values():
+        runner.close()

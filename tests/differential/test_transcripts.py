@@ -1,0 +1,55 @@
+"""Every case of every transcript: respq answers as redis-server 8.2.3 does now, and as the file
+says it did.
+
+Where 8.2.3 has what came after 7.4, `voices.REDIS_74` says what respq answers. To write the
+first voice's replies into
+the files: `python -m tests.differential.rewrite`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential import voices
+from tests.differential.conftest import RunnerOf
+from tests.differential.transcript import Case, Outcome, Step, load_all
+from tests.servers import Server
+
+CASES = load_all()
+
+
+def differing(case: Case, title: str, steps: list[tuple[Step, str, str]]) -> str:
+    rows = [f"{case.path} (transcripts/{case.file}.txt:{case.line}): {title}"]
+    for step, expected, found in steps:
+        rows += [
+            f"line {step.line}: {step.head}",
+            f"--- expected\n{expected}",
+            f"+++ found\n{found}",
+        ]
+    return "\n".join(rows)
+
+
+def of_74(case: Case, step: Step, outcome: Outcome) -> str | None:
+    """The reply that 7.4 gives instead, if 8.2.3 has something newer here."""
+    return voices.REDIS_74.get(case.path, {}).get(step.head)
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.path)
+def test_case(
+    case: Case, proto: int, first_voice: Server, subject: Server, runner_of: RunnerOf
+) -> None:
+    voice = runner_of(first_voice, proto).run(case)
+    stale = [
+        (step, step.expectation(proto), outcome.text)
+        for step, outcome in zip(case.steps, voice, strict=True)
+        if step.expectation(proto) != outcome.text
+    ]
+    assert not stale, differing(case, "the file does not say what 8.2.3 says", stale)
+    found = runner_of(subject, proto).run(case)
+    wrong = []
+    for step, one, other in zip(case.steps, voice, found, strict=True):
+        newer = of_74(case, step, one) if subject.name == "respq" else None
+        if (other.text != newer) if newer is not None else (other.replies != one.replies):
+            wrong.append((step, newer if newer is not None else one.text, other.text))
+    assert not wrong, differing(case, f"{subject.name} differs from 8.2.3 in RESP{proto}", wrong)

@@ -1,0 +1,56 @@
+"""The table of voices is complete, and nothing in it is idle."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.differential import voices
+from tests.differential.conftest import RunnerOf
+from tests.differential.transcript import differences, load_all
+from tests.servers import Server
+
+
+def test_every_difference_is_in_the_table_and_every_row_is_a_difference(
+    first_voice: Server, second_voice: Server, runner_of: RunnerOf
+) -> None:
+    found: set[tuple[str, str]] = set()
+    for proto in (2, 3):
+        one, other = runner_of(first_voice, proto), runner_of(second_voice, proto)
+        for case in load_all():
+            for i in differences(case, one.run(case), other.run(case)):
+                occurrence = sum(step.head == case.steps[i].head for step in case.steps[: i + 1])
+                suffix = f" #{occurrence}" if occurrence > 1 else ""
+                found.add((case.path, case.steps[i].head + suffix))
+    listed = Counter(
+        (case, step)
+        for voice in voices.VOICES
+        for case, steps in voice.steps.items()
+        for step in steps
+    )
+    assert [row for row, times in listed.items() if times > 1] == [], "listed twice"
+    assert sorted(found - set(listed)) == [], "the voices differ and the table does not say so"
+    assert sorted(set(listed) - found) == [], "the table says so and the voices do not differ"
+
+
+def test_what_came_after_74_is_in_the_table() -> None:
+    """Each step that respq answers as 7.4 is one where the voices differ, and the table follows
+    7.4 there.
+    """
+    following_74 = {
+        (case, step)
+        for voice in voices.VOICES
+        if voice.follows == "7.4"
+        for case, steps in voice.steps.items()
+        for step in steps
+    }
+    replies = {(case, step) for case, steps in voices.REDIS_74.items() for step in steps}
+    assert replies == following_74
+
+
+@pytest.mark.parametrize("voice", voices.VOICES, ids=lambda voice: voice.why[:40])
+def test_a_row_says_which_version_and_why(voice: voices.Voice) -> None:
+    assert voice.follows in ("8.2.3", "7.4", "7.0.15")
+    assert voice.why.endswith(".")
+    assert voice.steps

@@ -1,0 +1,552 @@
+"""The transcript language: cases of commands on named connections, and the replies of the first
+voice (redis-server 8.2.3).
+
+    file      := (comment | case)*                      comment := '#' text
+    case      := 'case ' name NL (comment | step)*
+    step      := NAME ('[' option (' ' option)* ']')? mode (' ' command)? NL expected*
+    mode      := '>'   send the command and read its reply, or find the client blocked: `(blocked)`
+               | '<'   read the reply of a client that was blocked
+               | '?'   is the client (still) blocked?  `(blocked)` or `(not blocked)`
+    command   := redis-cli quoting; '{' from '..' to '} ' command repeats it, with `{i}` in its
+    words;
+                 `{x*128}` in a word is 128 times x; `{b.id}` and `{b.addr}` are the client id
+                 and address of connection b
+    expected  := two spaces and a line of the reply as `respclient.render` writes it; where RESP2
+    and RESP3 differ, the
+                 lines `  resp2` and `  resp3` head the two versions
+
+A case starts on an empty keyspace with default settings and its own connections. Options of a step:
+
+    wait        a BLOCK that is expected to time out: wait for the reply and do not report
+    `(blocked)`
+    raw         the one argument is sent as it is, not as a multibulk command
+    auto        IDs made from the clock (13 digits of ms) and the times of day in replies become
+    <auto>
+    sorted      the order of the reply's elements is the server's affair: sort them
+    shape       only the types and sizes of the reply are compared, not what strings and integers
+    say
+    client      CLIENT LIST / INFO: the fields' names and order, and those values which do not
+    depend on the process
+    hello       HELLO: without the values of version, id and modules
+    info:A,B    of INFO's text, the named fields only
+    scan        run the cursor of SCAN to its end (the step's command without a cursor); the
+    names found, sorted
+    quit        the connection closes behind the reply: `(closed)` is shown too
+
+Masks that always hold, because what they hide is the moment of the run: idle and inactive times,
+delivery times and seen times
+(XINFO, XPENDING) are shown as steps of 100 s (`<idle 0s>`), so a claimed idle time of 1000 s
+remains visible; -1 remains -1.
+`radix-tree-nodes` is hidden: it counts the inner nodes of Redis' radix tree, which depend on how
+the bytes of node keys
+happen to share prefixes. `radix-tree-keys` is what trims are made of and is compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.differential import voices
+from tests.respclient import Closed, Reply, encode, quote, render, split_args
+from tests.servers import Server
+
+FOLDER = pathlib.Path(__file__).parent / "transcripts"
+BLOCK_DEADLINE_S = 20.0
+STEP_S = 100
+DEFAULTS = (
+    (b"stream-node-max-entries", b"100"),
+    (b"stream-node-max-bytes", b"4096"),
+)
+_STEP = re.compile(r"([a-z]\w*)(?:\[([^\]]*)\])?([><?])(?: (.*))?")
+_REPEAT = re.compile(r"\{(-?\d+)\.\.(-?\d+)\} (.*)")
+_TIMES = re.compile(rb"\{(.)\*(\d+)\}")
+_AUTO_ID = re.compile(rb"[12]\d{12}-\d+")
+
+
+@dataclasses.dataclass
+class Step:
+    line: int
+    head: str  # the step as written
+    connection: str
+    options: list[str]
+    mode: str
+    command: str
+    expected: list[str] = dataclasses.field(default_factory=list)
+
+    def expectation(self, proto: int) -> str:
+        """The stored reply."""
+        if "resp2" not in self.expected:
+            return "\n".join(self.expected)
+        split = self.expected.index("resp3")
+        return "\n".join(self.expected[1:split] if proto == 2 else self.expected[split + 1 :])
+
+    def lines(self) -> list[str]:
+        return [self.head, *(f"  {line}" for line in self.expected)]
+
+
+@dataclasses.dataclass
+class Case:
+    file: str
+    name: str
+    line: int
+    steps: list[Step]
+
+    @property
+    def path(self) -> str:
+        return f"{self.file}/{self.name}"
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a step gave: masked replies, or a word such as `(blocked)`."""
+
+    replies: list[Reply | str]
+
+    @property
+    def text(self) -> str:
+        shown = [reply if isinstance(reply, str) else render(reply) for reply in self.replies]
+        if len(shown) > 3:
+            shown = [shown[0], f"... {len(shown)} replies", shown[-1]]
+        return "\n".join(shown)
+
+
+# -- reading and writing the files
+
+
+def load(path: pathlib.Path) -> list[Case]:
+    cases: list[Case] = []
+    names: set[str] = set()
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line == "" or line.startswith("#"):
+            continue
+        if line.startswith("case "):
+            cases.append(Case(path.stem, line[5:], number, []))
+            if line in names:
+                raise ValueError(f"{path.name}:{number}: the name is taken: {line}")
+            names.add(line)
+        elif line.startswith("  "):
+            cases[-1].steps[-1].expected.append(line[2:])
+        else:
+            found = _STEP.fullmatch(line)
+            if found is None or not cases:
+                raise ValueError(f"{path.name}:{number}: not a step: {line}")
+            name, options, mode, command = found.groups()
+            cases[-1].steps.append(
+                Step(number, line, name, (options or "").split(), mode, command or "")
+            )
+    return cases
+
+
+def load_all() -> list[Case]:
+    return [case for path in sorted(FOLDER.glob("*.txt")) for case in load(path)]
+
+
+def rewrite(path: pathlib.Path, fresh: dict[int, tuple[str, str]]) -> bool:
+    """Write the replies of `fresh` (line of the step -> text in RESP2, RESP3) into the file. Did
+    it change?
+    """
+    out: list[str] = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.startswith("  "):
+            continue
+        out.append(line)
+        if number in fresh:
+            two, three = fresh[number]
+            body = (
+                two.splitlines()
+                if two == three
+                else ["resp2", *two.splitlines(), "resp3", *three.splitlines()]
+            )
+            out += [f"  {row}" for row in body]
+    text = "\n".join(out) + "\n"
+    changed = text != path.read_text()
+    path.write_text(text)
+    return changed
+
+
+# -- masks
+
+
+def _about(seconds: float) -> int:
+    """Down to a step, with a second of grace for a clock that was read a moment earlier."""
+    return int((seconds + 1) // STEP_S * STEP_S)
+
+
+def _idle(value: int) -> Reply:
+    return Reply(":", value) if value < 0 else Reply("masked", f"idle {_about(value / 1000)}s")
+
+
+def _moment(value: int) -> Reply:
+    """A time of day in ms; small numbers are no such time and remain."""
+    if value < 10**11:
+        return Reply(":", value)
+    return Reply("masked", f"now-{_about(time.time() - value / 1000)}s")
+
+
+def _pairs(reply: Reply) -> Iterator[tuple[Reply, Reply]]:
+    items = reply.value
+    if reply.kind == "%":
+        yield from items
+    elif len(items) % 2 == 0:
+        yield from zip(items[::2], items[1::2], strict=True)
+
+
+def _rebuild(reply: Reply, pairs: list[tuple[Reply, Reply]]) -> Reply:
+    return (
+        Reply("%", pairs)
+        if reply.kind == "%"
+        else Reply("*", [item for pair in pairs for item in pair])
+    )
+
+
+def mask_xinfo(reply: Reply) -> Reply:
+    """Of XINFO: idle, inactive, seen-time, active-time, delivery times, radix-tree-nodes."""
+    if reply.kind not in "*%" or not reply.value:
+        return reply
+    keyed = reply.kind == "%" or (
+        len(reply.value) % 2 == 0
+        and reply.value[0].kind == "$"
+        and reply.value[0].value in (b"name", b"length")
+    )
+    if not keyed:
+        return Reply(reply.kind, [mask_xinfo(item) for item in reply.value])
+    pairs: list[tuple[Reply, Reply]] = []
+    for key, value in _pairs(reply):
+        field: bytes = key.value
+        if field in (b"idle", b"inactive") and value.kind == ":":
+            value = _idle(value.value)
+        elif field in (b"seen-time", b"active-time") and value.kind == ":":
+            value = _moment(value.value)
+        elif field == b"radix-tree-nodes":
+            value = Reply("masked", "nodes")
+        elif field in (b"pending", b"pel") and value.kind == "*" and value.value:
+            value = Reply("*", [_mask_delivery(row) for row in value.value])
+        elif field in (b"groups", b"consumers") and value.kind == "*":
+            value = mask_xinfo(value)
+        pairs.append((key, value))
+    return _rebuild(reply, pairs)
+
+
+def _mask_delivery(row: Reply) -> Reply:
+    return Reply("*", [_moment(item.value) if item.kind == ":" else item for item in row.value])
+
+
+def mask_xpending(reply: Reply) -> Reply:
+    """Of XPENDING's range form: the idle time."""
+    if reply.kind != "*" or not reply.value or reply.value[0].kind != "*":
+        return reply
+    rows = [
+        Reply("*", [*row.value[:2], _idle(row.value[2].value), *row.value[3:]])
+        for row in reply.value
+    ]
+    return Reply("*", rows)
+
+
+def mask_auto(reply: Reply) -> Reply:
+    if reply.kind == "$" and reply.value is not None and _AUTO_ID.fullmatch(reply.value):
+        return Reply("masked", "auto")
+    if reply.kind == ":" and reply.value >= 10**11:
+        return _moment(reply.value)
+    if reply.kind in "*~>" and reply.value:
+        return Reply(reply.kind, [mask_auto(item) for item in reply.value])
+    if reply.kind == "%":
+        return Reply("%", [(mask_auto(key), mask_auto(item)) for key, item in reply.value])
+    return reply
+
+
+def mask_sorted(reply: Reply) -> Reply:
+    if reply.kind in "*~" and reply.value:
+        return Reply(reply.kind, sorted(reply.value, key=render))
+    if reply.kind == "%":
+        return Reply("%", sorted(reply.value, key=lambda pair: render(pair[0])))
+    return reply
+
+
+def mask_shape(reply: Reply) -> Reply:
+    if reply.kind in "*~>" and reply.value is not None:
+        return Reply(reply.kind, [mask_shape(item) for item in reply.value])
+    if reply.kind == "%":
+        return Reply("%", [(mask_shape(key), mask_shape(item)) for key, item in reply.value])
+    return reply if reply.value is None else Reply("masked", reply.kind)
+
+
+# Fields of CLIENT LIST whose values name the process, its sockets and buffers, or the moment.
+_CLIENT_OF_THE_PROCESS = {
+    "id", "addr", "laddr", "fd", "age", "idle", "qbuf", "qbuf-free", "argv-mem", "rbs", "rbp", 
+    "obl", "oll", "omem",
+    "tot-mem", "events", "multi-mem",
+}  # fmt: skip
+
+
+def mask_client(reply: Reply) -> Reply:
+    """Of CLIENT LIST or INFO: the lines sorted, values of the process hidden, fields that came
+    after 7.4 left out.
+    """
+    if reply.kind not in "$=":
+        return reply
+    text = reply.value.decode()
+    head = "txt:" if text.startswith("txt:") else ""
+    lines = []
+    for line in text.removeprefix(head).splitlines():
+        fields = [field.partition("=")[::2] for field in line.split(" ")]
+        shown = [
+            f"{key}=*" if key in _CLIENT_OF_THE_PROCESS else f"{key}={value}"
+            for key, value in fields
+            if key not in voices.CLIENT_FIELDS_AFTER_74
+        ]
+        lines.append(Reply(reply.kind, (head + " ".join(shown)).encode()))
+    lines.sort()
+    end = b"" if text.endswith("\n") or not lines else b"(no newline at the end)"
+    return Reply("*", [*lines, *([Reply("masked", end.decode())] if end else [])])
+
+
+def mask_hello(reply: Reply) -> Reply:
+    """Of HELLO: version, id and modules are the process'."""
+    if reply.kind not in "*%":
+        return reply
+    hidden = {b"version": "version", b"id": "id", b"modules": "modules"}
+    pairs = [
+        (key, Reply("masked", hidden[key.value]) if key.value in hidden else item)
+        for key, item in _pairs(reply)
+    ]
+    return _rebuild(reply, pairs)
+
+
+def mask_info(reply: Reply, fields: list[str]) -> Reply:
+    """Of INFO's text: the named fields, in the order asked for."""
+    if reply.kind not in "$=":
+        return reply
+    text: str = reply.value.decode()
+    if not text.removeprefix("txt:").startswith("# ") or not text.endswith("\r\n"):
+        return reply
+    found = dict(
+        line.partition(":")[::2]
+        for line in text.split("\r\n")
+        if ":" in line and not line.startswith("#")
+    )
+    return Reply(
+        reply.kind,
+        "\n".join(f"{field}:{found.get(field, '(missing)')}" for field in fields).encode(),
+    )
+
+
+_BY_COMMAND: dict[bytes, Callable[[Reply], Reply]] = {
+    b"XINFO": mask_xinfo,
+    b"XPENDING": mask_xpending,
+}
+_BY_OPTION: dict[str, Callable[[Reply], Reply]] = {
+    "auto": mask_auto,
+    "sorted": mask_sorted,
+    "shape": mask_shape,
+    "client": mask_client,
+    "hello": mask_hello,
+}
+
+
+def mask(reply: Reply, verb: bytes, options: list[str]) -> Reply:
+    if reply.kind == "-":
+        return reply
+    by_command = _BY_COMMAND.get(verb.upper())
+    if by_command is not None:
+        reply = by_command(reply)
+    for option in options:
+        if option in _BY_OPTION:
+            reply = _BY_OPTION[option](reply)
+        elif option.startswith("info:"):
+            reply = mask_info(reply, option[5:].split(","))
+    return reply
+
+
+# -- running
+
+
+class Session:
+    """A named connection of a case."""
+
+    def __init__(self, server: Server, proto: int) -> None:
+        self.client = server.connect(proto)
+        self.id = int(self.client.call("CLIENT", "ID"))
+        self.waiting_for: Step | None = None
+
+
+class Runner:
+    """Runs cases against one server in one protocol version."""
+
+    def __init__(self, server: Server, proto: int) -> None:
+        self.server = server
+        self.proto = proto
+        self.control = server.connect()
+        self.sessions: dict[str, Session] = {}
+
+    def close(self) -> None:
+        self._close_sessions()
+        self.control.close()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def run(self, case: Case) -> list[Outcome]:
+        assert self.control.call("FLUSHALL") == b"OK"
+        for name, value in DEFAULTS:
+            assert self.control.call("CONFIG", "SET", name, value) == b"OK"
+        try:
+            outcomes = [self._step(step) for step in case.steps]
+            self._no_stray_bytes()
+            return outcomes
+        finally:
+            self._close_sessions()
+
+    def _no_stray_bytes(self) -> None:
+        for name, session in self.sessions.items():
+            if session.waiting_for is None:
+                try:
+                    tail = session.client.raw("ECHO", f"end of {name}")
+                except (Closed, ConnectionError):
+                    continue
+                expected = b"$%d\r\nend of %b\r\n" % (7 + len(name), name.encode())
+                if tail != expected and not tail.startswith(b"-NOAUTH"):
+                    raise AssertionError(f"connection {name} had bytes left over: {tail!r}")
+
+    def _close_sessions(self) -> None:
+        for session in self.sessions.values():
+            session.client.close()
+        left = any(session.waiting_for is not None for session in self.sessions.values())
+        self.sessions.clear()
+        deadline = time.monotonic() + BLOCK_DEADLINE_S
+        while left and time.monotonic() < deadline:
+            left = any("b" in flags for flags in self._flags().values())
+
+    def _flags(self) -> dict[int, str]:
+        """Flags by client id."""
+        text: bytes = self.control.call("CLIENT", "LIST")
+        rows = (
+            dict(field.partition("=")[::2] for field in line.split(" "))
+            for line in text.decode().splitlines()
+        )
+        return {int(row["id"]): row["flags"] for row in rows}
+
+    def session(self, name: str) -> Session:
+        if name not in self.sessions:
+            self.sessions[name] = Session(self.server, self.proto)
+        return self.sessions[name]
+
+    def _substitute(self, word: bytes, i: int | None) -> bytes:
+        if b"{" not in word:
+            return word
+        if i is not None:
+            word = word.replace(b"{i}", b"%d" % i)
+        word = _TIMES.sub(lambda found: found[1] * int(found[2]), word)
+        found = re.fullmatch(rb"\{(\w+)\.(id|addr)\}", word)
+        if found is not None:
+            session = self.session(found[1].decode())
+            return (
+                b"%d" % session.id if found[2] == b"id" else session.client.local_address.encode()
+            )
+        return word
+
+    def commands(self, step: Step) -> list[list[bytes]]:
+        found = _REPEAT.fullmatch(step.command)
+        if found is None:
+            return [[self._substitute(word, None) for word in split_args(step.command)]]
+        words = split_args(found[3])
+        return [
+            [self._substitute(word, i) for word in words]
+            for i in range(int(found[1]), int(found[2]) + 1)
+        ]
+
+    def _step(self, step: Step) -> Outcome:
+        session = self.session(step.connection)
+        if step.mode == "?":
+            return Outcome(["(blocked)" if self._blocked(session) else "(not blocked)"])
+        asked = session.waiting_for
+        if step.mode == "<":
+            if asked is None:
+                return Outcome(["(was not blocked)"])
+            if self._blocked(session):
+                return Outcome(["(still blocked)"])
+            session.waiting_for = None
+            verb = self.commands(asked)[0][0]
+            return Outcome([self._read(session, verb, asked.options + step.options)])
+        if asked is not None:
+            return Outcome(["(still blocked)"])
+        if "scan" in step.options:
+            return Outcome([self._scan(session, self.commands(step)[0])])
+        commands = self.commands(step)
+        raw = "raw" in step.options
+        verb = b"" if raw else commands[0][0]
+        try:
+            session.client.send_raw(
+                commands[0][0] if raw else b"".join(encode(command) for command in commands)
+            )
+        except ConnectionError:
+            return Outcome(["(closed)"])
+        may_block = (
+            any(word.upper() == b"BLOCK" for word in commands[0]) and "wait" not in step.options
+        )
+        if may_block and self._blocked(session):
+            session.waiting_for = step
+            return Outcome(["(blocked)"])
+        replies: list[Reply | str] = [self._read(session, verb, step.options) for _ in commands]
+        if "quit" in step.options:
+            replies.append(self._read(session, verb, step.options))
+        return Outcome(replies)
+
+    def _read(self, session: Session, verb: bytes, options: list[str]) -> Reply | str:
+        try:
+            return mask(session.client.read()[1], verb, options)
+        except Closed:
+            return "(closed)"
+
+    def _blocked(self, session: Session) -> bool:
+        """Whether the client is blocked: it has nothing to read and the server lists it so.
+        Waits until one is so.
+        """
+        deadline = time.monotonic() + BLOCK_DEADLINE_S
+        while not session.client.readable():
+            if "b" in self._flags().get(session.id, ""):
+                return not session.client.readable()
+            if time.monotonic() > deadline:
+                raise AssertionError("neither a reply nor a blocked client")
+        return False
+
+    @staticmethod
+    def _scan(session: Session, words: list[bytes]) -> Reply:
+        """All that a SCAN with these options finds; a name may come twice, never not at all."""
+        found: set[bytes] = set()
+        cursor = b"0"
+        while True:
+            session.client.send(words[0], cursor, *words[1:])
+            reply = session.client.read()[1]
+            if reply.kind != "*" or len(reply.value) != 2:
+                return reply
+            cursor_reply, names = reply.value
+            assert cursor_reply.kind == "$" and int(cursor_reply.value) < 2**64
+            found |= {name.value for name in names.value}
+            cursor = cursor_reply.value
+            if cursor == b"0":
+                return Reply("*", [Reply("$", name) for name in sorted(found)])
+
+
+def differences(case: Case, left: list[Outcome], right: list[Outcome]) -> list[int]:
+    """The steps whose outcomes differ."""
+    assert len(left) == len(right) == len(case.steps)
+    return [
+        i
+        for i, (one, other) in enumerate(zip(left, right, strict=True))
+        if one.replies != other.replies
+    ]
+
+
+def show(command: Any) -> str:
+    """A command for a message."""
+    return " ".join(
+        word.decode() if re.fullmatch(rb"[\w.*:$>+~=-]+", word) else quote(word) for word in command
+    )

@@ -1,0 +1,427 @@
+"""Where the two voices differ, which of them respq follows, and why.
+
+respq advertises 7.4 and answers as 7.4 does. The first voice is redis-server 8.2.3, the second
+7.0.15; 7.4 lies between them.
+* `VOICES`: every step of the transcripts that the two answer differently. `test_voices.py`
+  proves this table complete and
+  free of rows that hold no longer. A step is named by its line; ` #2` is its second occurrence
+  in the case.
+* `REDIS_74`: the steps where 8.2.3 has what came after 7.4, with the reply that respq gives
+  instead.
+* `CLIENT_FIELDS_AFTER_74`: the fields of CLIENT LIST that came after 7.4.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Voice:
+    follows: str  # the version respq follows
+    why: str
+    steps: dict[str, list[str]]  # case -> steps
+
+
+VOICES = (
+    Voice(
+        "7.4",
+        "Redis 8.2 brought XDELEX, XACKDEL and the words KEEPREF, DELREF, ACKED; 7.4 has "
+        "none of them (`REDIS_74`).",
+        {
+            "later/commands of 8.2": [
+                "a> XDELEX s IDS 1 9-0",
+                "a> XACKDEL s g IDS 1 9-0",
+            ],
+            "later/reference options of XADD": [
+                "a> XADD s KEEPREF 1-0 f v",
+                "a> XADD s DELREF 2-0 f v",
+                "a> XADD s ACKED 3-0 f v",
+                "a> XADD s KEEPREF MAXLEN 5 4-0 f v",
+                "a> XADD s MAXLEN 5 KEEPREF 5-0 f v",
+                "a> EXISTS s",
+            ],
+            "later/reference options of XTRIM": [
+                "a> XTRIM s MAXLEN 1 KEEPREF",
+                "a> XTRIM s MAXLEN 1 DELREF",
+                "a> XTRIM s MAXLEN 1 ACKED",
+                "a> XTRIM s KEEPREF MAXLEN 1",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "CLIENT SETINFO and the fields lib-name, lib-ver came with 7.2, `watch` in CLIENT"
+        " LIST with 7.4.",
+        {
+            "connection/CLIENT SETINFO": [
+                "a> CLIENT SETINFO LIB-NAME redis-py",
+                "a> CLIENT SETINFO lib-ver 8.1.0",
+                'a> CLIENT SETINFO LIB-NAME "redis-py(django)"',
+                'a> CLIENT SETINFO LIB-NAME "bad name"',
+                'a> CLIENT SETINFO LIB-VER "bad\\nname"',
+                "a> CLIENT SETINFO LIB-FOO x",
+                "a> CLIENT SETINFO LIB-NAME",
+                "a> CLIENT SETINFO",
+                "a[client]> CLIENT LIST ID {a.id}",
+                'a> CLIENT SETINFO LIB-NAME ""',
+                "a[client]> CLIENT INFO",
+            ],
+            "connection/CLIENT LIST": [
+                "a[client]> CLIENT LIST ID {a.id} {b.id} {c.id}",
+                "a[client]> CLIENT LIST ID {b.id}",
+                "a[client]> CLIENT LIST ID {b.id} {b.id}",
+                "a[client]> CLIENT INFO",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "CLIENT KILL MAXAGE came with 7.4.",
+        {
+            "connection/CLIENT KILL": [
+                "a> CLIENT KILL ID {f.id} MAXAGE 100000",
+                "a> CLIENT KILL MAXAGE x",
+                "a> CLIENT KILL MAXAGE 0",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "`subexpiry` in INFO keyspace came with 7.4.",
+        {
+            "server/INFO": [
+                "a[info:db0]> INFO keyspace",
+                "a[info:db0,db2]> INFO keyspace",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "A negative cursor was taken for 2^64-1 before it was refused; no client sends one.",
+        {
+            "keys/SCAN finds everything": [
+                "a> SCAN -1",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "`+` in XREAD, and its refusal in XREADGROUP, came with 7.4.",
+        {
+            "blocking/the last entry is waited for by plus": [
+                "a> XREAD BLOCK 0 STREAMS s +",
+                "a<",
+                "a> XREAD BLOCK 0 STREAMS s t + $",
+            ],
+            "traps/plus of XREAD is the last live entry and blocks on an empty stream": [
+                "a> XREAD COUNT 10 STREAMS s +",
+                "a> XREAD STREAMS s +",
+                "b> XREAD BLOCK 0 STREAMS s +",
+                "b<",
+            ],
+            "traps/dollar and plus mean nothing to a group": [
+                "a> XREADGROUP GROUP g c STREAMS s +",
+            ],
+            "xread/the last entry by plus": [
+                "a> XREAD STREAMS s +",
+                "a> XREAD COUNT 5 STREAMS s +",
+                "a> XREAD COUNT 0 STREAMS s +",
+                "a> XREAD STREAMS s s + 0",
+                "a> XREAD STREAMS s + #2",
+                "a> XREAD STREAMS s + #3",
+                "a> XREAD STREAMS missing +",
+                "a> XREAD STREAMS missing s + +",
+                "a[wait]> XREAD BLOCK 1 STREAMS s +",
+            ],
+            "xread/what is there does not block": [
+                "a> XREAD BLOCK 0 STREAMS s +",
+            ],
+            "xreadgroup/refusals": [
+                "a> XREADGROUP GROUP g c STREAMS s +",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "7.4 names the command in this refusal.",
+        {
+            "xread/refusals": [
+                "a> XREAD STREAMS s t 0",
+                "a> XREAD STREAMS s 0 t",
+                "a> XREAD STREAMS s t u 0 0",
+                "a> XREAD COUNT 1 STREAMS s",
+            ],
+            "xreadgroup/refusals": [
+                "a> XREADGROUP GROUP g c COUNT 1 STREAMS s",
+                "a> XREADGROUP GROUP g c STREAMS s t >",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "Since 7.2 a woken client runs its command again, and the words are those of that command.",
+        {
+            "blocking/a destroyed group": [
+                "a<",
+            ],
+            "blocking/a deleted key": [
+                "a<",
+            ],
+            "blocking/one of two keys deleted": [
+                "a<",
+            ],
+            "blocking/FLUSHALL": [
+                "a<",
+            ],
+            "blocking/FLUSHDB": [
+                "a<",
+            ],
+            "blocking/a key that becomes another type": [
+                "a<",
+            ],
+            "blocking/a key deleted and made again at once": [
+                "a<",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "7.0 woke readers with an empty list of entries when the new entry was trimmed "
+        "away at once; since 7.2 they stay blocked.",
+        {
+            "blocking/an entry that the trim of its own command takes away wakes nobody": [
+                "a?",
+                "b?",
+                "a<",
+                "b<",
+            ],
+            "traps/a stream that ran dry leaves the client waiting": [
+                "b?",
+                "c?",
+                "b? #2",
+                "c? #2",
+                "b<",
+                "c<",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "Since 7.2 the command runs again as a whole, so a key named twice is answered twice.",
+        {
+            "blocking/the same key twice": [
+                "a<",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "7.0 leaked a stale errno into the refusal of an exhausted sequence; a defect, "
+        "corrected since.",
+        {
+            "xadd/a sequence is exhausted within its millisecond": [
+                "a> XADD s 7-* f v",
+            ],
+            "xadd/ids that C reads as numbers": [
+                'a> XADD s "007-*" f v',
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "One word of the help text.",
+        {
+            "xgroup/unknown subcommands": [
+                "a> XGROUP HELP",
+            ],
+            "xinfo/refusals": [
+                "a> XINFO HELP",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "entries-read and lag were wrong in 7.0 behind a trim (redis#13338, #13957); "
+        "corrected in 7.2.6 and later.",
+        {
+            "xinfo/lag and trims": [
+                "a> XINFO GROUPS s",
+                "a> XINFO GROUPS s #2",
+                "a> XINFO GROUPS s #3",
+                "a> XINFO GROUPS s #4",
+                "a> XINFO GROUPS s #5",
+            ],
+            "xreadgroup/a group behind a trim": [
+                "a> XINFO GROUPS s",
+                "a> XINFO GROUPS s #2",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "ENTRIESREAD beyond entries-added gave a negative lag; clamped since 8.2.2, a correction.",
+        {
+            "xgroup/CREATE with options in any order": [
+                "a> XINFO GROUPS s",
+            ],
+            "xgroup/ENTRIESREAD beyond the entries added": [
+                "a> XINFO GROUPS s",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "7.2 brought inactive and active-time, made idle the time since any attempt, and "
+        "makes the consumer even when nothing is read.",
+        {
+            "blocking/group readers and plain readers of one stream": [
+                "e> XINFO GROUPS s",
+            ],
+            "blocking/one of two keys deleted": [
+                "b> XINFO GROUPS s",
+            ],
+            "traps/seen is any attempt and active is a success": [
+                "a> XINFO CONSUMERS s g",
+                "a> XINFO CONSUMERS s g #2",
+            ],
+            "xautoclaim/all in one go": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xautoclaim/the consumer is made even when nothing is claimed": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xclaim/claiming": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xclaim/IDLE, TIME, RETRYCOUNT": [
+                "a> XINFO STREAM s FULL",
+            ],
+            "xclaim/times in the future and before all time": [
+                "a> XINFO STREAM s FULL",
+            ],
+            "xclaim/a deleted entry leaves the pending list": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xclaim/LASTID raises the group": [
+                "a> XINFO GROUPS s",
+            ],
+            "xclaim/the consumer is made even when nothing is claimed": [
+                "a> XINFO CONSUMERS s g",
+                "a> XINFO CONSUMERS s g #2",
+            ],
+            "xclaim/seen and active": [
+                "a> XINFO CONSUMERS s g",
+                "a> XINFO CONSUMERS s g #2",
+            ],
+            "xclaim/refusals": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xgroup/CREATECONSUMER and DELCONSUMER": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xgroup/groups are listed by name": [
+                "a> XINFO CONSUMERS s a",
+            ],
+            "xinfo/STREAM FULL": [
+                "a> XINFO STREAM s FULL #2",
+                "a> XINFO STREAM s FULL COUNT 2",
+                "a> XINFO STREAM s full count 0",
+                "a> XINFO STREAM s FULL COUNT 1",
+                "a> XINFO STREAM s FULL COUNT -1",
+                "a> XINFO STREAM s FULL COUNT 3",
+            ],
+            "xinfo/GROUPS and CONSUMERS": [
+                "a> XINFO GROUPS s #2",
+                "a> XINFO CONSUMERS s g #2",
+            ],
+            "xinfo/seen and active times": [
+                "a> XINFO CONSUMERS s g",
+                "a> XINFO CONSUMERS s g #2",
+                "a> XINFO STREAM s FULL",
+            ],
+            "xreadgroup/new entries and the pending list": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xreadgroup/the history is one's own and always answered": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xreadgroup/the consumer is made even when nothing is read": [
+                "a> XINFO CONSUMERS s g",
+                "a> XINFO CONSUMERS s g #2",
+                "a> XINFO CONSUMERS s g #3",
+                "a> XINFO GROUPS s",
+            ],
+            "xreadgroup/NOACK keeps no pending entry and moves the group": [
+                "a> XINFO CONSUMERS s g",
+            ],
+            "xreadgroup/after SETID back an entry moves to the new reader with its count anew": [
+                "a> XINFO STREAM s FULL",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "7.0.15 takes an XSETID below the largest deleted ID, 8.2.3 refuses it.",
+        {
+            "xdel/XSETID moves the last id": [
+                "a> XSETID s 10-5 #3",
+            ],
+            "xdel/refusals of XSETID": [
+                "a> XSETID s 8-0",
+                "a> XSETID s 8-0 MAXDELETEDID 7-0",
+                "a> XINFO STREAM s",
+            ],
+            "xdel/XSETID of an empty stream": [
+                "a> XSETID s 1-1 #2",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "7.0 answered a command without keys that is shorter than its key specification "
+        "with an arity error.",
+        {
+            "server/COMMAND GETKEYS": [
+                "a> COMMAND GETKEYS PING",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "7.0 let the deadline overflow; since 7.2 it is refused.",
+        {
+            "xread/a block beyond all time": [
+                "a> XREAD BLOCK 9223372036854775807 STREAMS s $",
+            ],
+        },
+    ),
+)
+
+_INVALID_ID = "-ERR Invalid stream ID specified as stream command argument"
+
+# case -> step -> the reply of 7.4
+REDIS_74: dict[str, dict[str, str]] = {
+    "later/commands of 8.2": {
+        "a> XDELEX s IDS 1 9-0": "-ERR unknown command 'XDELEX', with args beginning with: "
+        "'s' 'IDS' '1' '9-0' ",
+        "a> XACKDEL s g IDS 1 9-0": "-ERR unknown command 'XACKDEL', with args beginning with: "
+        "'s' 'g' 'IDS' '1' '9-0' ",
+    },
+    "later/reference options of XADD": {
+        "a> XADD s KEEPREF 1-0 f v": _INVALID_ID,
+        "a> XADD s DELREF 2-0 f v": _INVALID_ID,
+        "a> XADD s ACKED 3-0 f v": _INVALID_ID,
+        "a> XADD s KEEPREF MAXLEN 5 4-0 f v": _INVALID_ID,
+        "a> XADD s MAXLEN 5 KEEPREF 5-0 f v": _INVALID_ID,
+        "a> EXISTS s": ":0",
+    },
+    "later/reference options of XTRIM": {
+        "a> XTRIM s MAXLEN 1 KEEPREF": "-ERR syntax error",
+        "a> XTRIM s MAXLEN 1 DELREF": "-ERR syntax error",
+        "a> XTRIM s MAXLEN 1 ACKED": "-ERR syntax error",
+        "a> XTRIM s KEEPREF MAXLEN 1": "-ERR syntax error",
+    },
+}
+
+CLIENT_FIELDS_AFTER_74 = ("tot-net-in", "tot-net-out", "tot-cmds", "io-thread")
