@@ -10,7 +10,7 @@ Key flags: one of ``RO RW OW RM`` (read, read and write, overwrite, remove), the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from respserver.args import parse_int
@@ -29,6 +29,12 @@ class KeySpec:
     step: int
     flags: tuple[str, ...]
     notes: str = ""
+    variable: Callable[[Sequence[bytes]], tuple[str, ...]] | None = None
+    """What one call does with its keys, where that depends on its options."""
+
+    def flags_of(self, argv: Sequence[bytes]) -> tuple[str, ...]:
+        """What the call does with its keys."""
+        return self.flags if self.variable is None else self.variable(argv)
 
     def find(self, argv: Sequence[bytes]) -> list[int]:
         """Positions of the keys in ``argv``; empty if the call has none."""
@@ -51,6 +57,10 @@ class KeysAfter:
     options: Mapping[bytes, int]
     flags: tuple[str, ...]
     notes: str = ""
+
+    def flags_of(self, argv: Sequence[bytes]) -> tuple[str, ...]:
+        """What the call does with its keys."""
+        return self.flags
 
     def find(self, argv: Sequence[bytes]) -> list[int]:
         """Positions of the keys in ``argv``; empty if the words do not pair up."""
@@ -78,6 +88,10 @@ class CountedKeys:
     notes: str = ""
     step: int = 1
 
+    def flags_of(self, argv: Sequence[bytes]) -> tuple[str, ...]:
+        """What the call does with its keys."""
+        return self.flags
+
     def find(self, argv: Sequence[bytes]) -> list[int]:
         """Positions of the keys in ``argv``; empty if the number does not fit the arguments."""
         if self.count_at >= len(argv):
@@ -93,9 +107,14 @@ class CountedKeys:
 AnyKeySpec = KeySpec | KeysAfter | CountedKeys
 
 
-def one_key(flags: str, at: int = 1, notes: str = "") -> KeySpec:
+def one_key(
+    flags: str,
+    at: int = 1,
+    notes: str = "",
+    variable: Callable[[Sequence[bytes]], tuple[str, ...]] | None = None,
+) -> KeySpec:
     """A single key."""
-    return KeySpec(at, 0, 1, tuple(flags.split()), notes)
+    return KeySpec(at, 0, 1, tuple(flags.split()), notes, variable)
 
 
 def all_keys(flags: str, at: int = 1) -> KeySpec:
