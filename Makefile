@@ -60,7 +60,7 @@ $(VENV)/stamp-venv:
 	@sh .ci/need-tools
 	@$$(sh .ci/need-tools python) -m venv $(VENV) || \
 	    { echo "respq: 'python -m venv' failed; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	$(PIP) 'setuptools>=68' 'Cython>=3.1'
+	$(PIP) 'setuptools>=77' 'Cython>=3.1'
 	@touch $@
 
 $(VENV)/stamp-installed: $(VENV)/stamp-venv pyproject.toml setup.py
