@@ -1,9 +1,7 @@
-"""Every case of every transcript: respq answers as redis-server 8.2.3 does now, and as the file
-says it did.
+"""Every case of every transcript: respq answers as 8.2.3 does now, and as the file says it did.
 
 Where 8.2.3 has what came after 7.4, `voices.REDIS_74` says what respq answers. To write the
-first voice's replies into
-the files: `python -m tests.differential.rewrite`.
+replies of 8.2.3 into the files: `python -m tests.differential.rewrite`.
 """
 
 from __future__ import annotations

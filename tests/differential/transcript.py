@@ -1,45 +1,36 @@
-"""The transcript language: cases of commands on named connections, and the replies of the first
-voice (redis-server 8.2.3).
+"""The transcript language: commands on named connections, and the replies of redis-server 8.2.3.
 
     file      := (comment | case)*                      comment := '#' text
     case      := 'case ' name NL (comment | step)*
     step      := NAME ('[' option (' ' option)* ']')? mode (' ' command)? NL expected*
-    mode      := '>'   send the command and read its reply, or find the client blocked: `(blocked)`
+    mode      := '>'   send the command and read its reply, or find the client `(blocked)`
                | '<'   read the reply of a client that was blocked
                | '?'   is the client (still) blocked?  `(blocked)` or `(not blocked)`
-    command   := redis-cli quoting; '{' from '..' to '} ' command repeats it, with `{i}` in its
-    words;
-                 `{x*128}` in a word is 128 times x; `{b.id}` and `{b.addr}` are the client id
-                 and address of connection b
+    command   := redis-cli quoting; `{1..9} ` before a command repeats it with `{i}` in its words;
+                 `{x*128}` in a word is 128 times x; `{b.id}` and `{b.addr}` are the client id and
+                 address of connection b
     expected  := two spaces and a line of the reply as `respclient.render` writes it; where RESP2
-    and RESP3 differ, the
-                 lines `  resp2` and `  resp3` head the two versions
+                 and RESP3 differ, the lines `  resp2` and `  resp3` head the two versions
 
-A case starts on an empty keyspace with default settings and its own connections. Options of a step:
+A case starts on an empty keyspace with default settings and its own connections.
 
-    wait        a BLOCK that is expected to time out: wait for the reply and do not report
-    `(blocked)`
+    wait        a BLOCK that is expected to time out: wait for the reply, do not say `(blocked)`
     raw         the one argument is sent as it is, not as a multibulk command
-    auto        IDs made from the clock (13 digits of ms) and the times of day in replies become
-    <auto>
+    auto        IDs made from the clock (13 digits of ms) and times of day become <auto>
     sorted      the order of the reply's elements is the server's affair: sort them
-    shape       only the types and sizes of the reply are compared, not what strings and integers
-    say
-    client      CLIENT LIST / INFO: the fields' names and order, and those values which do not
-    depend on the process
+    shape       only types and sizes of the reply are compared, not what strings and integers say
+    client      CLIENT LIST / INFO: the fields' names and order, and those values that do not
+                depend on the process
     hello       HELLO: without the values of version, id and modules
     info:A,B    of INFO's text, the named fields only
-    scan        run the cursor of SCAN to its end (the step's command without a cursor); the
-    names found, sorted
+    scan        run the cursor of SCAN to its end (the command without a cursor); names, sorted
     quit        the connection closes behind the reply: `(closed)` is shown too
 
-Masks that always hold, because what they hide is the moment of the run: idle and inactive times,
-delivery times and seen times
-(XINFO, XPENDING) are shown as steps of 100 s (`<idle 0s>`), so a claimed idle time of 1000 s
-remains visible; -1 remains -1.
-`radix-tree-nodes` is hidden: it counts the inner nodes of Redis' radix tree, which depend on how
-the bytes of node keys
-happen to share prefixes. `radix-tree-keys` is what trims are made of and is compared.
+Masks that always hold, because what they hide is the moment of the run: idle, inactive, seen and
+delivery times (XINFO, XPENDING) are shown in steps of 100 s (`<idle 0s>`), so a claimed idle time
+of 1000 s remains visible, and -1 remains -1. `radix-tree-nodes` is hidden: it counts the inner
+nodes of Redis' radix tree, which depend on how the bytes of node keys happen to share prefixes.
+`radix-tree-keys` is what trims are made of and is compared.
 """
 
 from __future__ import annotations
@@ -277,9 +268,8 @@ def mask_shape(reply: Reply) -> Reply:
 
 # Fields of CLIENT LIST whose values name the process, its sockets and buffers, or the moment.
 _CLIENT_OF_THE_PROCESS = {
-    "id", "addr", "laddr", "fd", "age", "idle", "qbuf", "qbuf-free", "argv-mem", "rbs", "rbp", 
-    "obl", "oll", "omem",
-    "tot-mem", "events", "multi-mem",
+    "id", "addr", "laddr", "fd", "age", "idle", "qbuf", "qbuf-free", "argv-mem", "multi-mem",
+    "rbs", "rbp", "obl", "oll", "omem", "tot-mem", "events",
 }  # fmt: skip
 
 

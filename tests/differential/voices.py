@@ -2,12 +2,9 @@
 
 respq advertises 7.4 and answers as 7.4 does. The first voice is redis-server 8.2.3, the second
 7.0.15; 7.4 lies between them.
-* `VOICES`: every step of the transcripts that the two answer differently. `test_voices.py`
-  proves this table complete and
-  free of rows that hold no longer. A step is named by its line; ` #2` is its second occurrence
-  in the case.
-* `REDIS_74`: the steps where 8.2.3 has what came after 7.4, with the reply that respq gives
-  instead.
+* `VOICES`: every step of the transcripts that the two answer differently; `test_voices.py` proves
+  the table complete and free of idle rows. ` #2` is the second occurrence of a step in its case.
+* `REDIS_74`: the steps where 8.2.3 has what came after 7.4, with the reply that respq gives.
 * `CLIENT_FIELDS_AFTER_74`: the fields of CLIENT LIST that came after 7.4.
 """
 
@@ -425,3 +422,9 @@ REDIS_74: dict[str, dict[str, str]] = {
 }
 
 CLIENT_FIELDS_AFTER_74 = ("tot-net-in", "tot-net-out", "tot-cmds", "io-thread")
+
+# Path in COMMAND INFO or DOCS -> what 7.4 says, where 8.2.3 says something else.
+COMMAND_TABLE_74: dict[str, object] = {
+    "xadd docs.tokens": [b"*", b"=", b"LIMIT", b"MAXLEN", b"MINID", b"NOMKSTREAM", b"~"],
+    "xtrim docs.tokens": [b"=", b"LIMIT", b"MAXLEN", b"MINID", b"~"],
+}
