@@ -26,6 +26,7 @@ INT64_MAX: Final = (1 << 63) - 1
 INTEGER: Final = re.compile(r"0|-?[1-9][0-9]*")
 DIGITS: Final = re.compile(r"[0-9]{1,10}")
 MEMORY: Final = re.compile(r"([0-9]{1,19})([a-z]*)", re.IGNORECASE)
+SURROGATE: Final = re.compile("[\ud800-\udfff]")  # stands for a byte that is no UTF-8
 MEMORY_UNITS: Final = {
     "": 1,
     "b": 1,
@@ -171,6 +172,8 @@ class Text(Kind[str]):
             raise ValueError("argument must not be empty")
         if any(mark in text for mark in "\0\r\n"):
             raise ValueError("argument must not contain line breaks or NUL")
+        if SURROGATE.search(text):
+            raise ValueError("argument must be UTF-8")
         return text
 
     def describe(self) -> str:

@@ -286,6 +286,7 @@ def test_kinds_refuse_in_redis_words() -> None:
         (Choice("a", "b"), "c", "argument(s) must be one of the following: a, b"),
         (Text(empty=False), "", "argument must not be empty"),
         (Secret(), "a\0b", "argument must not contain line breaks or NUL"),
+        (Text(), b"\xff".decode(errors="surrogateescape"), "argument must be UTF-8"),
         (Addresses(), "127.0.0.1 -", "argument must name at least one address"),
         (Addresses(), "a " * 17, "Too many bind addresses specified."),
         (
