@@ -1,0 +1,273 @@
+"""The immutable file: a header, block frames, an index, a footer. Segments and row files are both
+this.
+
+    file    := header frame... footer
+    header  := magic 8 bytes | number u64 | after_lsn u64 | upto_lsn u64 | checksum u64   (40 bytes)
+    frame   := raw_len u32 | stored_len u32 | dictionary u32 | codec u8 | zero u8[3] | payload
+               | checksum u64
+    footer  := index_offset u64 | index_len u64 | counts u64[6] | number u64 | after_lsn u64
+               | upto_lsn u64 | checksum u64 | magic 8 bytes                             (104 bytes)
+
+All numbers are little-endian. Checksums are xxh3-64: of a frame, over the header and then the
+payload as ``lsmstore/frame.py`` chains them, seeded with ``number << 40 ^ offset``, so that a
+frame in the wrong place or from another file fails; of header and footer, over the bytes before,
+seeded with ``number``.
+
+``codec`` 0: the payload is raw; 1: one zstd frame that states its content size, made with the
+dictionary ``dictionary`` if that is not 0. ``index_len`` and every length of a frame in an index
+count the whole frame.
+
+Rules of this file:
+
+1. A file is complete and synced before anything names it; it is never changed after that.
+2. Lengths are checked against the file and the header against the zstd frame before anything is
+   allocated.
+3. Compression takes many frames in one call, which leaves the interpreter to the event loop.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import zstandard
+from xxhash import xxh3_64_intdigest
+
+from lsmstore.errors import FULL, Corruption, DiskFull, StorageError, translate
+from lsmstore.frame import checksum
+from lsmstore.fs import Bytes, File, FileSystem
+from lsmstore.health import Health
+
+HEADER: Final = struct.Struct("<8sQQQ")
+HEADER_BYTES: Final = HEADER.size + 8
+FOOTER: Final = struct.Struct("<11Q")
+FOOTER_BYTES: Final = FOOTER.size + 8 + 8
+FRAME: Final = struct.Struct("<IIIBxxx")
+FRAME_OVERHEAD: Final = FRAME.size + 8
+U64: Final = struct.Struct("<Q")
+RAW: Final = 0
+ZSTD: Final = 1
+BATCH_FRAMES_MAX: Final = 340  # three buffers a frame, within what one pwritev takes
+
+Counts = tuple[int, int, int, int, int, int]
+
+
+class Footer(NamedTuple):
+    """What the last bytes of a file say."""
+
+    index_offset: int
+    index_len: int
+    counts: Counts
+    number: int
+    after_lsn: int
+    upto_lsn: int
+
+
+def frame_seed(number: int, offset: int) -> int:
+    """What the checksum of the frame at ``offset`` of file ``number`` starts from."""
+    return (number << 40 ^ offset) & 0xFFFFFFFFFFFFFFFF
+
+
+class ContainerWriter:
+    """Writes one file. A full disk is refused with nothing left behind; other failures poison."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        path: str,
+        magic: bytes,
+        number: int,
+        interval: tuple[int, int],
+        level: int,
+        health: Health,
+    ) -> None:
+        """``interval`` is (after_lsn, upto_lsn] of what the file will hold."""
+        self._fs = fs
+        self._path = path
+        self._magic = magic
+        self._number = number
+        self._interval = interval
+        self._health = health
+        self._compressor = zstandard.ZstdCompressor(level=level)
+        self._file = self._create()
+        header = HEADER.pack(magic, number, *interval)
+        self.offset = 0
+        self._write([header, U64.pack(xxh3_64_intdigest(header, number))])
+        self.frames = 0
+        self.raw_bytes = 0
+
+    def put(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Append one frame for each of ``raws``; returns (offset, length of the whole frame)."""
+        places: list[tuple[int, int]] = []
+        for start in range(0, len(raws), BATCH_FRAMES_MAX):
+            places += self._put_batch(raws[start : start + BATCH_FRAMES_MAX])
+        return places
+
+    def finish(self, index: bytes, counts: Counts) -> int:
+        """Append index and footer and make the file durable; returns its size."""
+        ((index_offset, index_len),) = self.put([index])
+        footer = FOOTER.pack(index_offset, index_len, *counts, self._number, *self._interval)
+        digest = U64.pack(xxh3_64_intdigest(footer, self._number))
+        self._write([footer, digest, self._magic])
+        try:
+            self._file.fdatasync()
+        except OSError as error:
+            raise self._health.fail(error, f"sync of {self._path}") from error
+        self._file.close()
+        return self.offset
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self._file.close()
+        if self._fs.exists(self._path):
+            self._fs.unlink(self._path)
+
+    # -- inner parts ----------------------------------------------------------------------------
+
+    def _put_batch(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
+        packed = self._compressor.multi_compress_to_buffer(list(raws))
+        buffers: list[Bytes] = []
+        places: list[tuple[int, int]] = []
+        at = self.offset
+        for i, raw in enumerate(raws):
+            segment: Any = packed[i]  # a buffer, though its type stub does not say so
+            payload: Bytes = memoryview(segment)
+            codec = ZSTD
+            if len(payload) >= len(raw):
+                payload, codec = raw, RAW
+            stored_len = len(payload)
+            header = FRAME.pack(len(raw), stored_len, 0, codec)
+            digest = checksum(header, payload, frame_seed(self._number, at))
+            buffers += (header, payload, U64.pack(digest))
+            places.append((at, FRAME_OVERHEAD + stored_len))
+            at += FRAME_OVERHEAD + stored_len
+            self.raw_bytes += len(raw)
+        self._write(buffers)
+        self.frames += len(raws)
+        return places
+
+    def _create(self) -> File:
+        try:
+            return self._fs.create(self._path)
+        except OSError as error:
+            if error.errno in FULL:
+                raise DiskFull(self._path) from error
+            raise self._health.fail(error, f"creating {self._path}") from error
+
+    def _write(self, buffers: Sequence[Bytes]) -> None:
+        try:
+            self._file.pwritev(buffers, self.offset)
+        except OSError as error:
+            if error.errno in FULL:
+                self.discard()
+                raise DiskFull(self._path) from error
+            raise self._health.fail(error, f"write to {self._path}") from error
+        self.offset += sum(len(buffer) for buffer in buffers)
+
+
+class _Decompressors(threading.local):
+    """Contexts are not thread-safe: each thread has its own, one for each dictionary's content."""
+
+    def __init__(self) -> None:
+        self.by_dictionary: dict[bytes, zstandard.ZstdDecompressor] = {}
+
+
+_decompressors = _Decompressors()
+
+
+class Container:
+    """Reads one file. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        path: str,
+        magic: bytes,
+        number: int,
+        dictionaries: Mapping[int, bytes],
+    ) -> None:
+        """Open and check header and footer."""
+        self.path = path
+        self.number = number
+        self._dictionaries = dictionaries
+        if not fs.exists(path):
+            raise Corruption(path, 0, "the manifest names this file and it is missing")
+        self._file = fs.open(path)
+        self.size = self._file.size()
+        try:
+            self.footer = self._read_ends(magic)
+        except StorageError:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._file.close()
+
+    def index(self) -> bytes:
+        """The index, decompressed."""
+        return self.read(self.footer.index_offset, self.footer.index_len)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The frame of ``length`` bytes at ``offset``, checked and decompressed."""
+        if length < FRAME_OVERHEAD or offset + length > self.size - FOOTER_BYTES:
+            raise Corruption(self.path, offset, f"no frame of {length} bytes can be here")
+        data = self._pread(length, offset)
+        if len(data) != length:
+            raise Corruption(self.path, offset, "the file ends within a frame")
+        raw_len, stored_len, dictionary, codec = FRAME.unpack_from(data)
+        payload = memoryview(data)[FRAME.size : length - 8]
+        digest = checksum(data[: FRAME.size], payload, frame_seed(self.number, offset))
+        if stored_len != len(payload) or U64.unpack_from(data, length - 8)[0] != digest:
+            raise Corruption(self.path, offset, "the checksum of a frame does not match")
+        if codec == RAW and raw_len == stored_len:
+            return bytes(payload)
+        if codec != ZSTD or zstandard.frame_content_size(payload) != raw_len:
+            raise Corruption(self.path, offset, "a frame contradicts its header")
+        try:
+            raw = self._decompressor(dictionary, offset).decompress(payload)
+        except zstandard.ZstdError as error:
+            raise Corruption(self.path, offset, f"zstd: {error}") from None
+        return raw
+
+    # -- inner parts ----------------------------------------------------------------------------
+
+    def _pread(self, length: int, offset: int) -> bytes:
+        try:
+            return self._file.pread(length, offset)
+        except OSError as error:
+            raise translate(error, self.path) from error
+
+    def _decompressor(self, dictionary: int, offset: int) -> zstandard.ZstdDecompressor:
+        content = self._dictionaries.get(dictionary) if dictionary else b""
+        if content is None:
+            raise Corruption(self.path, offset, f"dictionary {dictionary} is unknown")
+        found = _decompressors.by_dictionary.get(content)
+        if found is None:
+            known = zstandard.ZstdCompressionDict(content) if content else None
+            found = zstandard.ZstdDecompressor(dict_data=known)
+            _decompressors.by_dictionary[content] = found
+        return found
+
+    def _read_ends(self, magic: bytes) -> Footer:
+        if self.size < HEADER_BYTES + FOOTER_BYTES:
+            raise Corruption(self.path, 0, "the file is too short")
+        header = self._pread(HEADER_BYTES, 0)
+        digest = xxh3_64_intdigest(header[: HEADER.size], self.number)
+        if U64.unpack_from(header, HEADER.size)[0] != digest:
+            raise Corruption(self.path, 0, "the checksum of the header does not match")
+        found_magic, number, after_lsn, upto_lsn = HEADER.unpack_from(header)
+        at = self.size - FOOTER_BYTES
+        data = self._pread(FOOTER_BYTES, at)
+        digest = xxh3_64_intdigest(data[: FOOTER.size], self.number)
+        if U64.unpack_from(data, FOOTER.size)[0] != digest or data[-8:] != magic:
+            raise Corruption(self.path, at, "the footer is damaged")
+        fields = FOOTER.unpack_from(data)
+        footer = Footer(fields[0], fields[1], fields[2:8], *fields[8:])
+        if (found_magic, number, after_lsn, upto_lsn) != (magic, *footer[3:]):
+            raise Corruption(self.path, 0, "header and footer contradict each other")
+        if number != self.number:
+            raise Corruption(self.path, 0, f"this is file {number}")
+        return footer

@@ -1,0 +1,182 @@
+"""The frame: what the log and the manifest are made of. One frame is one group commit, or one edit.
+
+    frame    := header payload
+    header   := magic u16 | file u32 | version u8 | flags u8 | epoch u32 | stored_len u32
+                | raw_len u32 | count u32 | first_lsn u64 | synced_upto u64 | checksum u64
+    checksum := xxh3_64(the 40 bytes before it, seed = xxh3_64(payload, seed = epoch << 40 ^ file))
+
+All numbers are little-endian. ``file`` and ``epoch`` in the header are the low 32 bits of the
+numbers that seed the checksum: a frame left over in a recycled file is told by its header, and
+fails its checksum too. No run of zeros is a frame. The header takes 48 bytes. ``payload`` is
+``stored_len`` bytes as they lie in the file; ``raw_len`` is its length once decompressed, equal
+unless a flag says zstd.
+
+Rules of this file:
+
+1. ``count`` records have the log positions ``first_lsn`` .. ``first_lsn + count - 1``. A frame with
+   count 0 is a marker: it carries no records, only its claim.
+2. ``synced_upto`` is a claim: every record up to it was durable before this frame was written. A
+   frame may be missing from the end of a file only if no frame after it claims to have synced past
+   it.
+3. The numbers below are on disk. They are never given another meaning.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+import zstandard
+from xxhash import xxh3_64_intdigest
+
+from lsmstore.fs import Bytes
+
+LOG_MAGIC: Final = 0x51A7
+MANIFEST_MAGIC: Final = 0x51A8
+VERSION: Final = 1
+
+ZSTD: Final = 1  # the payload is one zstd frame with its content size
+DICTIONARY: Final = 2  # that frame names a dictionary, known to the manifest by its id
+HEAD: Final = 4  # the first frame of a log file; its payload says what came before the file
+KNOWN_FLAGS: Final = ZSTD | DICTIONARY | HEAD
+
+HEADER: Final = struct.Struct("<HIBBIIIIQQ")
+CHECKSUM: Final = struct.Struct("<Q")
+HEADER_BYTES: Final = HEADER.size + CHECKSUM.size
+NEEDLE: Final = struct.Struct("<HIB")
+PAYLOAD_BYTES_MAX: Final = 1 << 31
+LOW_32: Final = 0xFFFFFFFF
+
+
+class Frame(NamedTuple):
+    """A frame as read: where it is, what it claims, and its payload as stored."""
+
+    offset: int
+    flags: int
+    raw_len: int
+    records: int
+    first_lsn: int
+    synced_upto: int
+    payload: bytes
+
+    @property
+    def end(self) -> int:
+        return self.offset + HEADER_BYTES + len(self.payload)
+
+    @property
+    def last_lsn(self) -> int:
+        return self.first_lsn + self.records - 1
+
+
+def seed(epoch: int, file: int) -> int:
+    """What the checksums of a file of this epoch start from."""
+    return (epoch << 40 ^ file) & 0xFFFFFFFFFFFFFFFF
+
+
+def checksum(header: Bytes, payload: Bytes, start: int) -> int:
+    """xxh3-64 over payload and header, chained by the seed so that neither is copied."""
+    return xxh3_64_intdigest(header, xxh3_64_intdigest(payload, start))
+
+
+def encode(
+    magic: int,
+    epoch: int,
+    file: int,
+    flags: int,
+    payload: Bytes,
+    *,
+    raw_len: int,
+    count: int,
+    first_lsn: int,
+    synced_upto: int,
+) -> bytes:
+    """The header of a frame; the payload follows it as it is."""
+    header = HEADER.pack(
+        magic,
+        file & LOW_32,
+        VERSION,
+        flags,
+        epoch & LOW_32,
+        len(payload),
+        raw_len,
+        count,
+        first_lsn,
+        synced_upto,
+    )
+    return header + CHECKSUM.pack(checksum(header, payload, seed(epoch, file)))
+
+
+def parse(data: bytes, offset: int, magic: int, epoch: int, file: int) -> Frame | None:
+    """The frame at ``offset``, or None if what is there is not a whole frame of this file."""
+    body = offset + HEADER_BYTES
+    if body > len(data):
+        return None
+    fields = HEADER.unpack_from(data, offset)
+    found, number, version, flags, low_epoch, stored_len, raw_len, count, first, synced = fields
+    if (
+        found != magic
+        or number != file & LOW_32
+        or version != VERSION
+        or low_epoch != epoch & LOW_32
+        or flags & ~KNOWN_FLAGS
+        or body + stored_len > len(data)
+    ):
+        return None
+    payload = data[body : body + stored_len]
+    header = memoryview(data)[offset : offset + HEADER.size]
+    if CHECKSUM.unpack_from(data, offset + HEADER.size)[0] != checksum(
+        header, payload, seed(epoch, file)
+    ):
+        return None
+    return Frame(offset, flags, raw_len, count, first, synced, payload)
+
+
+def frames_anywhere(data: bytes, start: int, magic: int, file: int) -> Iterator[Frame]:
+    """Every whole frame of ``file`` that begins at ``start`` or later, whatever lies between them.
+
+    The epoch is taken from the frame itself: the caller may not know it when the head is damaged.
+    """
+    needle = NEEDLE.pack(magic, file & LOW_32, VERSION)
+    at = data.find(needle, start)
+    while at >= 0:
+        frame = None
+        if at + HEADER_BYTES <= len(data):
+            epoch = HEADER.unpack_from(data, at)[4]
+            frame = parse(data, at, magic, epoch, file)
+        if frame is not None:
+            yield frame
+            at = data.find(needle, frame.end)
+        else:
+            at = data.find(needle, at + 1)
+
+
+def unpack(frame: Frame, dictionaries: Mapping[int, bytes]) -> bytes:
+    """The payload as it was handed in; ``ValueError`` says what is wrong with one that is not."""
+    if not frame.flags & ZSTD:
+        if frame.raw_len != len(frame.payload):
+            raise ValueError("a raw frame states two lengths")
+        return frame.payload
+    return decompress(frame.payload, frame.raw_len, dictionaries, frame.flags & DICTIONARY != 0)
+
+
+def decompress(
+    stored: Bytes, raw_len: int, dictionaries: Mapping[int, bytes], with_dictionary: bool
+) -> bytes:
+    """Undo zstd after checking that the frame states the length its header does."""
+    try:
+        parameters = zstandard.get_frame_parameters(stored)
+        if parameters.content_size != raw_len:
+            raise ValueError(f"{parameters.content_size} bytes in zstd, header says {raw_len}")
+        dictionary: zstandard.ZstdCompressionDict | None = None
+        if with_dictionary:
+            known = dictionaries.get(parameters.dict_id)
+            if known is None:
+                raise ValueError(f"dictionary {parameters.dict_id} is unknown")
+            dictionary = zstandard.ZstdCompressionDict(known)
+        raw = zstandard.ZstdDecompressor(dict_data=dictionary).decompress(stored)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"zstd: {error}") from None
+    if len(raw) != raw_len:
+        raise ValueError(f"{len(raw)} bytes decompressed, header says {raw_len}")
+    return raw

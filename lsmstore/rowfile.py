@@ -1,0 +1,292 @@
+"""A row file: sorted rows, newest state of each key as of one flush or one merge.
+
+    row file := container (lsmstore/container.py) with magic "RSPQROW1"
+    frames   := block... filter index
+    block    := n u32 | key_end u32[n] | value_end u32[n] | keys | values
+    filter   := lsmstore/bloom.py
+    index    := n u32 | offset u64[n] | length u32[n] | first_key_end u32[n]
+                | last_key_len u32 | first keys | last key
+    counts   := blocks, rows, tombstones, filter's offset, length of its frame, its bits
+
+``key_end`` counts from the first key, ``value_end`` from the first value. The top bit of
+``value_end`` marks a tombstone: the key is known to be absent, and its value is empty. Keys are
+unique and ascend bytewise.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from lsmstore import bloom
+from lsmstore.cache import BlockCache
+from lsmstore.container import Container, ContainerWriter
+from lsmstore.errors import Corruption
+from lsmstore.fs import FileSystem
+from lsmstore.health import Health
+from lsmstore.options import StoreOptions
+from lsmstore.version import RowFileMeta
+
+MAGIC: Final = b"RSPQROW1"
+COUNT: Final = struct.Struct("<I")
+TOMBSTONE: Final = 0x80000000
+ROW_OVERHEAD: Final = 8  # bytes of a row beside key and value
+
+Row = tuple[bytes, bytes | None]
+
+
+class RowBlock:
+    """A block as read: found by bisection over its bytes, never taken apart as a whole."""
+
+    __slots__ = ("_data", "_key_ends", "_keys_at", "_value_ends", "_values_at", "n")
+
+    def __init__(self, data: bytes) -> None:
+        """Raises ``ValueError`` if the lengths do not add up."""
+        self.n = COUNT.unpack_from(data)[0]
+        keys_at = COUNT.size + 8 * self.n
+        if self.n == 0 or len(data) < keys_at:
+            raise ValueError("a row block is cut short")
+        self._key_ends = array("I", data[COUNT.size : COUNT.size + 4 * self.n])
+        self._value_ends = array("I", data[COUNT.size + 4 * self.n : keys_at])
+        self._keys_at = keys_at
+        self._values_at = keys_at + self._key_ends[-1]
+        if self._values_at + (self._value_ends[-1] & ~TOMBSTONE) != len(data):
+            raise ValueError("a row block has the wrong length")
+        self._data = data
+
+    def key(self, i: int) -> bytes:
+        start = self._keys_at + (self._key_ends[i - 1] if i else 0)
+        return self._data[start : self._keys_at + self._key_ends[i]]
+
+    def value(self, i: int) -> bytes | None:
+        """The value of row ``i``; None for a tombstone."""
+        end = self._value_ends[i]
+        if end & TOMBSTONE:
+            return None
+        start = self._value_ends[i - 1] & ~TOMBSTONE if i else 0
+        return self._data[self._values_at + start : self._values_at + end]
+
+    def position(self, key: bytes) -> int:
+        """The first row at or above ``key``; ``n`` if there is none."""
+        low, high = 0, self.n
+        while low < high:
+            middle = (low + high) // 2
+            if self.key(middle) < key:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+class _BlockBuilder:
+    """Rows gathered into the bytes of one block."""
+
+    def __init__(self) -> None:
+        self._keys: list[bytes] = []
+        self._values: list[bytes] = []
+        self._key_ends = array("I")
+        self._value_ends = array("I")
+        self._keys_bytes = 0
+        self._values_bytes = 0
+
+    @property
+    def size(self) -> int:
+        return self._keys_bytes + self._values_bytes + ROW_OVERHEAD * len(self._keys)
+
+    @property
+    def first_key(self) -> bytes:
+        return self._keys[0]
+
+    def add(self, key: bytes, value: bytes | None) -> None:
+        self._keys.append(key)
+        self._keys_bytes += len(key)
+        self._key_ends.append(self._keys_bytes)
+        if value is None:
+            self._value_ends.append(self._values_bytes | TOMBSTONE)
+            return
+        self._values.append(value)
+        self._values_bytes += len(value)
+        self._value_ends.append(self._values_bytes)
+
+    def data(self) -> bytes:
+        ends = COUNT.pack(len(self._keys)) + self._key_ends.tobytes() + self._value_ends.tobytes()
+        return b"".join([ends, *self._keys, *self._values])
+
+
+def write_row_file(
+    fs: FileSystem,
+    path: str,
+    number: int,
+    age: int,
+    interval: tuple[int, int],
+    rows: Iterable[Row],
+    options: StoreOptions,
+    health: Health,
+) -> RowFileMeta | None:
+    """Write ascending unique rows as file ``number``; None, and no file, if there are none."""
+    writer = ContainerWriter(fs, path, MAGIC, number, interval, options.compression_level, health)
+    index = _IndexBuilder()
+    hashes = array("Q")
+    builder = _BlockBuilder()
+    batch: list[bytes] = []
+    batch_bytes = 0
+    tombstones = 0
+    last_key = b""
+    for key, value in rows:
+        size = len(key) + len(value or b"")
+        if builder.size and builder.size + size > options.row_block_bytes:
+            index.first_keys.append(builder.first_key)
+            batch.append(builder.data())
+            batch_bytes += len(batch[-1])
+            builder = _BlockBuilder()
+            if batch_bytes >= options.compress_batch_bytes:
+                index.places += writer.put(batch)
+                batch, batch_bytes = [], 0
+            time.sleep(0)
+        builder.add(key, value)
+        hashes.append(bloom.key_hash(key))
+        tombstones += value is None
+        last_key = key
+    if not hashes:
+        writer.discard()
+        return None
+    index.first_keys.append(builder.first_key)
+    batch.append(builder.data())
+    index.places += writer.put(batch)
+    bits, bits_size = bloom.build(hashes)
+    ((filter_offset, filter_len),) = writer.put([bits])
+    counts = (len(index.places), len(hashes), tombstones, filter_offset, filter_len, bits_size)
+    size = writer.finish(index.data(last_key), counts)
+    return RowFileMeta(number, age, size, *interval, len(hashes))
+
+
+class _IndexBuilder:
+    """First key and place of each block."""
+
+    def __init__(self) -> None:
+        self.first_keys: list[bytes] = []
+        self.places: list[tuple[int, int]] = []
+
+    def data(self, last_key: bytes) -> bytes:
+        ends = array("I")
+        end = 0
+        for key in self.first_keys:
+            end += len(key)
+            ends.append(end)
+        head = [
+            COUNT.pack(len(self.places)),
+            array("Q", [offset for offset, _ in self.places]).tobytes(),
+            array("I", [length for _, length in self.places]).tobytes(),
+            ends.tobytes(),
+            COUNT.pack(len(last_key)),
+        ]
+        return b"".join([*head, *self.first_keys, last_key])
+
+
+class RowFile:
+    """A row file that is read. Its index and filter are held; its blocks come through the cache."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        path: str,
+        number: int,
+        dictionaries: Mapping[int, bytes],
+        cache: BlockCache,
+    ) -> None:
+        self.number = number
+        self.path = path
+        self._cache = cache
+        self._container = Container(fs, path, MAGIC, number, dictionaries)
+        counts = self._container.footer.counts
+        self.rows = counts[1]
+        self.tombstones = counts[2]
+        self._bits = self._container.read(counts[3], counts[4])
+        self._bits_size = counts[5]
+        if self._bits_size == 0 or len(self._bits) != (self._bits_size + 7) // 8:
+            raise Corruption(path, counts[3], "the filter has the wrong length")
+        try:
+            self._read_index(self._container.index(), counts[0])
+        except (struct.error, ValueError, IndexError):
+            where = self._container.footer.index_offset
+            raise Corruption(path, where, "the index has the wrong length") from None
+
+    def __del__(self) -> None:
+        """Close with the last reference; one that was never opened has nothing to close."""
+        container = getattr(self, "_container", None)
+        if container is not None:
+            container.close()
+
+    @property
+    def size(self) -> int:
+        return self._container.size
+
+    @property
+    def index_bytes(self) -> int:
+        """What the open file holds in memory: index and filter."""
+        keys = sum([len(key) for key in self._first_keys])
+        return 600 + len(self._bits) + keys + 53 * len(self._first_keys)
+
+    def find(self, key: bytes, digest: int) -> tuple[bool, bytes | None]:
+        """(is the key in this file, its value or None for a tombstone)."""
+        if key > self._last_key or key < self._first_keys[0]:
+            return False, None
+        if not bloom.may_contain(self._bits, self._bits_size, digest):
+            return False, None
+        block = self._block(bisect_right(self._first_keys, key) - 1, cached=True)
+        i = block.position(key)
+        if i == block.n or block.key(i) != key:
+            return False, None
+        return True, block.value(i)
+
+    def scan(self, start: bytes, end: bytes | None, *, cached: bool = True) -> Iterator[Row]:
+        """Rows with start <= key < end, tombstones included; ``end`` None means to the last."""
+        at = max(0, bisect_right(self._first_keys, start) - 1)
+        stop = len(self._first_keys)
+        if end is not None:
+            stop = bisect_left(self._first_keys, end)
+        for index in range(at, stop):
+            block = self._block(index, cached=cached)
+            for i in range(block.position(start) if index == at else 0, block.n):
+                key = block.key(i)
+                if end is not None and key >= end:
+                    return
+                yield key, block.value(i)
+
+    # -- inner parts ----------------------------------------------------------------------------
+
+    def _read_index(self, data: bytes, blocks: int) -> None:
+        n = COUNT.unpack_from(data)[0]
+        if n == 0 or n != blocks:
+            raise ValueError(n)
+        at = COUNT.size
+        self._offsets = array("Q", data[at : at + 8 * n])
+        at += 8 * n
+        self._lengths = array("I", data[at : at + 4 * n])
+        at += 4 * n
+        ends = array("I", data[at : at + 4 * n])
+        at += 4 * n
+        last_len = COUNT.unpack_from(data, at)[0]
+        at += COUNT.size
+        self._first_keys = [
+            data[at + start : at + end] for start, end in zip([0, *ends[:-1]], ends, strict=True)
+        ]
+        self._last_key = data[at + ends[-1] :]
+        if len(self._last_key) != last_len or len(self._lengths) != n:
+            raise ValueError(last_len)
+
+    def _block(self, i: int, *, cached: bool) -> RowBlock:
+        key = (self.number, self._offsets[i])
+        data = self._cache.get(key) if cached else None
+        if data is None:
+            data = self._container.read(self._offsets[i], self._lengths[i])
+            if cached:
+                self._cache.put(key, data)
+        try:
+            return RowBlock(data)
+        except (struct.error, ValueError) as error:
+            raise Corruption(self.path, self._offsets[i], str(error)) from None

@@ -1,0 +1,299 @@
+"""A segment: blocks of many streams as one flush wrote them, and where each stream's blocks are.
+
+    segment := container (lsmstore/container.py) with magic "RSPQSEG1"
+    frames  := block frame... page... index
+    block frame := the wire bytes of one or more blocks, one after the other
+    page    := n u32 | zero u32 | sid u64[n] | end u32[n] | directory...
+    index   := n u32 | zero u32 | first_sid u64[n] | offset u64[n] | length u32[n]
+    counts  := pages, streams, blocks, entries, frames, raw bytes
+
+``end`` counts from the first directory; ``directory`` is what ``lsmstore/block.py`` describes.
+Pages are sorted by sid, of about 16 KiB before compression; a stream with a larger directory has a
+page for itself.
+
+Rules of this file:
+
+1. Blocks of one stream ascend, and streams ascend by sid, so small streams that share a frame are
+   neighbours.
+2. A segment is pinned by whoever holds a ``Run`` of it: its descriptor closes with the last
+   reference. The file may be unlinked before that.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from lsmstore.block import Block, Run
+from lsmstore.cache import BlockCache
+from lsmstore.container import Container, ContainerWriter
+from lsmstore.directory import directory_bytes
+from lsmstore.errors import Corruption
+from lsmstore.fs import FileSystem
+from lsmstore.health import Health
+from lsmstore.options import StoreOptions
+from lsmstore.version import SegmentMeta
+
+MAGIC: Final = b"RSPQSEG1"
+COUNT: Final = struct.Struct("<II")
+BREATHE_STREAMS: Final = 32  # directories between two chances for the event loop
+
+PlannedRun = tuple[list[Block], list[int]]
+
+
+class _FramePlan:
+    """Which blocks share which frame, in the order in which they are written."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self._frame_bytes = options.frame_bytes
+        self.frames: list[list[Block]] = []
+        self.block_frames: list[tuple[int, int]] = []  # of each block: frame, offset within it
+        self._filled = 0
+        self._shared = False
+
+    def add_run(self, blocks: Sequence[Block], *, small: bool) -> None:
+        """Place the blocks of one stream; a small one may go on in the frame of a small one."""
+        open_frame = bool(self.frames) and self._shared and small
+        for block in blocks:
+            size = block.wire_bytes
+            if not open_frame or self._filled + size > self._frame_bytes:
+                self.frames.append([])
+                self._filled = 0
+                open_frame = True
+            self.block_frames.append((len(self.frames) - 1, self._filled))
+            self.frames[-1].append(block)
+            self._filled += size
+        self._shared = small
+
+
+def write_segment(
+    fs: FileSystem,
+    path: str,
+    number: int,
+    interval: tuple[int, int],
+    runs: Mapping[int, PlannedRun],
+    options: StoreOptions,
+    health: Health,
+) -> SegmentMeta:
+    """Write the planned runs as segment ``number``; the file is durable, its name is not yet."""
+    writer = ContainerWriter(fs, path, MAGIC, number, interval, options.compression_level, health)
+    sids = sorted(runs)
+    plan = _FramePlan(options)
+    for sid in sids:
+        blocks = runs[sid][0]
+        size = sum([block.wire_bytes for block in blocks])
+        plan.add_run(blocks, small=size < options.small_run_bytes)
+    places = _write_frames(writer, plan.frames, options.compress_batch_bytes)
+    frames = writer.frames
+    raw_bytes = writer.raw_bytes
+    pages = _PageWriter(writer, options)
+    at = 0
+    entries = 0
+    for i, sid in enumerate(sids):
+        blocks, node_positions = runs[sid]
+        located = [
+            (*places[frame], offset) for frame, offset in plan.block_frames[at : at + len(blocks)]
+        ]
+        at += len(blocks)
+        entries += sum([block.count for block in blocks])
+        pages.add(sid, directory_bytes(blocks, located, node_positions))
+        if i % BREATHE_STREAMS == 0:
+            time.sleep(0)
+    index, n_pages = pages.finish()
+    size = writer.finish(index, (n_pages, len(sids), at, entries, frames, raw_bytes))
+    return SegmentMeta(number, size, *interval, len(sids), entries)
+
+
+def _write_frames(
+    writer: ContainerWriter, frames: Sequence[Sequence[Block]], batch_bytes: int
+) -> list[tuple[int, int]]:
+    """Compress and write in batches; returns (offset, length) of each frame."""
+    places: list[tuple[int, int]] = []
+    batch: list[bytes] = []
+    size = 0
+    for blocks in frames:
+        raw = blocks[0].data if len(blocks) == 1 else b"".join([block.data for block in blocks])
+        batch.append(raw)
+        size += len(raw)
+        if size >= batch_bytes:
+            places += writer.put(batch)
+            batch = []
+            size = 0
+    if batch:
+        places += writer.put(batch)
+    return places
+
+
+class _PageWriter:
+    """Gathers directories into pages and pages into the index."""
+
+    def __init__(self, writer: ContainerWriter, options: StoreOptions) -> None:
+        self._writer = writer
+        self._page_bytes = options.directory_page_bytes
+        self._batch_bytes = options.compress_batch_bytes
+        self._sids = array("Q")
+        self._ends = array("I")
+        self._directories: list[bytes] = []
+        self._filled = 0
+        self._pages: list[bytes] = []
+        self._pages_bytes = 0
+        self._first_sids = array("Q")
+        self._offsets = array("Q")
+        self._lengths = array("I")
+
+    def add(self, sid: int, directory: bytes) -> None:
+        if self._filled and self._filled + len(directory) > self._page_bytes:
+            self._close_page()
+        if not self._sids:
+            self._first_sids.append(sid)
+        self._sids.append(sid)
+        self._filled += len(directory)
+        self._ends.append(self._filled)
+        self._directories.append(directory)
+
+    def finish(self) -> tuple[bytes, int]:
+        """The index, and how many pages there are."""
+        if self._sids:
+            self._close_page()
+        self._write_pages()
+        n = len(self._first_sids)
+        columns = (self._first_sids, self._offsets, self._lengths)
+        return COUNT.pack(n, 0) + b"".join([column.tobytes() for column in columns]), n
+
+    def _close_page(self) -> None:
+        head = COUNT.pack(len(self._sids), 0) + self._sids.tobytes() + self._ends.tobytes()
+        self._pages.append(head + b"".join(self._directories))
+        self._pages_bytes += len(self._pages[-1])
+        self._sids = array("Q")
+        self._ends = array("I")
+        self._directories = []
+        self._filled = 0
+        if self._pages_bytes >= self._batch_bytes:
+            self._write_pages()
+
+    def _write_pages(self) -> None:
+        if self._pages:
+            for offset, length in self._writer.put(self._pages):
+                self._offsets.append(offset)
+                self._lengths.append(length)
+        self._pages = []
+        self._pages_bytes = 0
+
+
+class _Page:
+    """A page as read: the directories of some neighbouring streams."""
+
+    __slots__ = ("_data", "_ends", "_start", "sids")
+
+    def __init__(self, data: bytes) -> None:
+        n = COUNT.unpack_from(data)[0]
+        self._start = COUNT.size + 12 * n
+        if len(data) < self._start:
+            raise ValueError("a directory page is cut short")
+        self.sids = array("Q", data[COUNT.size : COUNT.size + 8 * n])
+        self._ends = array("I", data[COUNT.size + 8 * n : self._start])
+        if n == 0 or self._start + self._ends[-1] != len(data):
+            raise ValueError("a directory page has the wrong length")
+        self._data = data
+
+    def directory(self, i: int) -> bytes:
+        """Directory bytes of the page's stream ``i``."""
+        start = self._start + (self._ends[i - 1] if i else 0)
+        return self._data[start : self._start + self._ends[i]]
+
+
+class Segment:
+    """A segment that is read. ``block`` may be called from any thread."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        path: str,
+        number: int,
+        dictionaries: Mapping[int, bytes],
+        cache: BlockCache,
+    ) -> None:
+        self.number = number
+        self.path = path
+        self._cache = cache
+        self._container = Container(fs, path, MAGIC, number, dictionaries)
+        footer = self._container.footer
+        self.streams = footer.counts[1]
+        self.entries = footer.counts[3]
+        self.raw_bytes = footer.counts[5]
+        index = self._container.index()
+        n = COUNT.unpack_from(index)[0] if len(index) >= COUNT.size else 0
+        if len(index) != COUNT.size + 20 * n or n != footer.counts[0]:
+            raise Corruption(path, footer.index_offset, "the index has the wrong length")
+        self._first_sids = array("Q", index[COUNT.size : COUNT.size + 8 * n])
+        self._offsets = array("Q", index[COUNT.size + 8 * n : COUNT.size + 16 * n])
+        self._lengths = array("I", index[COUNT.size + 16 * n :])
+
+    def __del__(self) -> None:
+        """Close with the last reference; one that was never opened has nothing to close."""
+        container = getattr(self, "_container", None)
+        if container is not None:
+            container.close()
+
+    @property
+    def size(self) -> int:
+        return self._container.size
+
+    @property
+    def index_bytes(self) -> int:
+        """What the open segment holds in memory."""
+        return 600 + 20 * len(self._offsets)
+
+    def run(self, sid: int) -> Run | None:
+        """The index of a stream's blocks here; None if it has none."""
+        i = bisect_right(self._first_sids, sid) - 1
+        if i < 0:
+            return None
+        page = self._page(i)
+        at = bisect_left(page.sids, sid)
+        if at == len(page.sids) or page.sids[at] != sid:
+            return None
+        return self._run(page, at, i)
+
+    def all_runs(self) -> Iterator[tuple[int, Run]]:
+        """Every stream and the index of its blocks, ascending by sid."""
+        for i in range(len(self._offsets)):
+            page = self._page(i)
+            for at, sid in enumerate(page.sids):
+                yield sid, self._run(page, at, i)
+
+    def block(self, run: Run, index: int) -> Block:
+        """Block ``index`` of a run, read from the file."""
+        frame_offset, frame_len, raw_offset, raw_len, first_pos = run.place(index)
+        raw = self._container.read(frame_offset, frame_len)
+        data = raw[raw_offset : raw_offset + raw_len]
+        if len(data) != raw_len:
+            raise Corruption(self.path, frame_offset, "a block lies outside its frame")
+        try:
+            block = Block.sealed(data, first_pos)
+        except ValueError as error:
+            raise Corruption(self.path, frame_offset, str(error)) from None
+        if block.count != run.block_count(index):
+            raise Corruption(self.path, frame_offset, "a block has another count than its index")
+        return block
+
+    def _page(self, i: int) -> _Page:
+        key = (self.number, self._offsets[i])
+        data = self._cache.get(key)
+        if data is None:
+            data = self._container.read(self._offsets[i], self._lengths[i])
+            self._cache.put(key, data)
+        try:
+            return _Page(data)
+        except ValueError as error:
+            raise Corruption(self.path, self._offsets[i], str(error)) from None
+
+    def _run(self, page: _Page, at: int, i: int) -> Run:
+        try:
+            return Run(self, page.directory(at))
+        except ValueError as error:
+            raise Corruption(self.path, self._offsets[i], str(error)) from None

@@ -1,0 +1,421 @@
+"""The door to the store: open, replay, commit, sync, read, flush, close.
+
+    <path>/LOCK             held by flock while the store is open
+    <path>/CURRENT          which manifest counts
+    <path>/MANIFEST-<n>     what the store consists of            lsmstore/manifest.py
+    <path>/wal/             the log                               lsmstore/wal.py, recovery.py
+    <path>/seg/<n>.seg      blocks of streams                     lsmstore/segment.py
+    <path>/seg/<n>.row      state rows                            lsmstore/rowfile.py
+
+Rules of this file:
+
+1. One thread, the loop, calls everything; ``sync``, ``Flush.write``, ``prepare_spare`` and
+   ``read_block`` may each run on another thread beside it.
+2. Nothing is written before the log was replayed to its end: until then a store that is opened and
+   dropped again is the store it was. Then what was replayed is made durable, a new epoch begins,
+   and files that nothing names are removed.
+3. ``DiskFull`` leaves everything as it was. Any other failure of a write or a sync poisons the
+   store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os.path
+from collections.abc import Iterator
+from typing import Final, Self
+
+from lsmstore import rows
+from lsmstore.block import Block, Run
+from lsmstore.cache import BlockCache
+from lsmstore.errors import Corruption, DiskFull, Locked, StorageError, translate
+from lsmstore.flush import Files, Flush, row_path, segment_path
+from lsmstore.fs import Bytes, File, FileSystem
+from lsmstore.health import Health
+from lsmstore.logfile import FILL_SUFFIX, SPARE_SUFFIX, Head, live_path, numbers, spare_path
+from lsmstore.manifest import (
+    CURRENT,
+    CURRENT_NEW,
+    PREFIX,
+    Manifest,
+    manifest_name,
+    read_current,
+    read_manifest,
+)
+from lsmstore.options import StoreOptions
+from lsmstore.recovery import LogReader
+from lsmstore.rowfile import RowFile
+from lsmstore.segment import Segment
+from lsmstore.version import Version
+from lsmstore.wal import Log, LogFile, Spare
+
+LOCK: Final = "LOCK"
+
+
+class Store:
+    """An open store. Made by ``Store.open``."""
+
+    _log: Log
+    _manifest: Manifest
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        path: str,
+        options: StoreOptions,
+        lock: File,
+        version: Version,
+        manifest_number: int,
+    ) -> None:
+        self.path = path
+        self.options = options
+        self._fs = fs
+        self._lock = lock
+        self._wal_directory = f"{path}/wal"
+        self._seg_directory = f"{path}/seg"
+        self._health = Health()
+        self._version = version
+        self._manifest_number = manifest_number
+        self._flush: Flush | None = None
+        self._replayed = False
+        self.replayed_frames = 0
+        self.replayed_bytes = 0
+        self.flushes = 0
+        self.flush_bytes = 0
+        self.rows_merged = 0
+        self._files = Files(
+            fs,
+            self._seg_directory,
+            options,
+            self._health,
+            version,
+            BlockCache(options.block_cache_bytes),
+            next_file=version.next_file,
+        )
+
+    # -- opening and closing --------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, fs: FileSystem, path: str, options: StoreOptions | None = None) -> Self:
+        """Open the directory ``path``, making it if need be. ``replay`` must be exhausted next."""
+        path = path.rstrip("/")
+        try:
+            fs.mkdir(path)
+            try:
+                lock = fs.lock(f"{path}/{LOCK}")
+            except BlockingIOError:
+                raise Locked(path) from None
+            try:
+                return cls._open(fs, path, options or StoreOptions(), lock)
+            except BaseException:
+                lock.close()
+                raise
+        except OSError as error:
+            raise translate(error, path) from error
+
+    @classmethod
+    def _open(cls, fs: FileSystem, path: str, options: StoreOptions, lock: File) -> Self:
+        fs.mkdir(f"{path}/wal")
+        fs.mkdir(f"{path}/seg")
+        number = read_current(fs, path)
+        if number is None:
+            if fs.listdir(f"{path}/wal") or fs.listdir(f"{path}/seg"):
+                raise Corruption(f"{path}/{CURRENT}", 0, "it is missing, though there is data")
+            fs.fsync_dir(os.path.dirname(path) or ".")
+            fs.fsync_dir(path)
+            number = 1
+            Manifest(fs, path, number, Version(), Health()).close()
+        store = cls(fs, path, options, lock, read_manifest(fs, path, number), number)
+        store._open_files()
+        return store
+
+    def _open_files(self) -> None:
+        files = self._files
+        for meta in self._version.segments.values():
+            path = segment_path(self._seg_directory, meta.number)
+            segment = Segment(self._fs, path, meta.number, self._version.dictionaries, files.cache)
+            if segment.size != meta.bytes:
+                raise Corruption(path, segment.size, f"the manifest says {meta.bytes} bytes")
+            files.segments[meta.number] = segment
+        for row_meta in self._version.rows_newest_first():
+            path = row_path(self._seg_directory, row_meta.number)
+            rowfile = RowFile(
+                self._fs, path, row_meta.number, self._version.dictionaries, files.cache
+            )
+            if rowfile.size != row_meta.bytes:
+                raise Corruption(path, rowfile.size, f"the manifest says {row_meta.bytes} bytes")
+            files.row_files.append(rowfile)
+
+    def replay(self) -> Iterator[tuple[int, bytes]]:
+        """(first position, payload) of each frame that holds a record above the floor.
+
+        The first one may begin at or below the floor. When this is exhausted, what was read is
+        durable and the store takes commits.
+        """
+        reader = LogReader(
+            self._fs,
+            self._wal_directory,
+            floor_lsn=self._version.floor_lsn,
+            epoch=self._version.epoch,
+            epoch_file=self._version.epoch_file,
+            dictionaries=self._version.dictionaries,
+        )
+        try:
+            for first_lsn, payload in reader.frames():
+                self.replayed_frames += 1
+                self.replayed_bytes += len(payload)
+                yield first_lsn, payload
+            reader.sync()
+            self._begin_epoch(reader)
+        except OSError as error:
+            raise translate(error, self.path) from error
+
+    def _begin_epoch(self, reader: LogReader) -> None:
+        """Begin the log of a new epoch and the manifest that knows it; then tidy up."""
+        version = self._version
+        numbers_seen = reader.numbers_seen
+        head = Head(
+            epoch=reader.epoch_seen + 1,
+            number=max([0, version.epoch_file, *numbers_seen]) + 1,
+            predecessor=reader.chain[-1].number if reader.chain else 0,
+            predecessor_last_lsn=max(reader.last_lsn, version.floor_lsn),
+            predecessor_bytes=reader.end_offset,
+        )
+        self._log = Log(
+            self._fs,
+            self._wal_directory,
+            self.options,
+            self._health,
+            epoch=head.epoch,
+            head=head,
+            spares=self._find_spares(),
+            older=self._older_files(reader),
+        )
+        version.epoch, version.epoch_file = head.epoch, head.number
+        number = self._manifest_number + 1
+        self._manifest = Manifest(self._fs, self.path, number, version, self._health)
+        self._replayed = True
+        self._remove_leftovers()
+        self._log.release(version.floor_lsn)
+
+    def _find_spares(self) -> list[Spare]:
+        """Whole spares of a useful size; other files that wait for use are removed."""
+        spares: list[Spare] = []
+        names = self._fs.listdir(self._wal_directory)
+        for name in names:
+            if name.endswith(FILL_SUFFIX):
+                self._fs.unlink(f"{self._wal_directory}/{name}")
+        for number in numbers(names, SPARE_SUFFIX):
+            path = spare_path(self._wal_directory, number)
+            file = self._fs.open(path, write=True)
+            size = file.size()
+            if size < self.options.log_file_bytes_min or len(spares) >= self.options.log_spares_max:
+                file.close()
+                self._fs.unlink(path)
+            else:
+                spares.append(Spare(path, file, size))
+        return spares
+
+    def _older_files(self, reader: LogReader) -> list[LogFile]:
+        """The log files there are, with the floor at which each may be released."""
+        last_lsn = {head.number: head.predecessor_last_lsn for head in reader.chain[1:]}
+        ends = {
+            head.number: last_lsn[after.number]
+            for head, after in zip(reader.chain, reader.chain[1:], strict=False)
+        }
+        first = reader.chain[0].number if reader.chain else 0
+        older: list[LogFile] = []
+        for number in reader.numbers_seen:
+            path = live_path(self._wal_directory, number)
+            file = self._fs.open(path, write=True)
+            old = LogFile(number, path, file, file.size())
+            old.last_lsn = 0 if number < first else ends.get(number, reader.last_lsn)
+            old.synced = old.head_synced = True
+            older.append(old)
+        return older
+
+    def _remove_leftovers(self) -> None:
+        """Remove what nothing names: files of flushes not installed, older manifests."""
+        kept = {manifest_name(self._manifest.number)}
+        for name in self._fs.listdir(self.path):
+            if (name.startswith(PREFIX) and name not in kept) or name == CURRENT_NEW:
+                self._fs.unlink(f"{self.path}/{name}")
+        named = {segment_path(self._seg_directory, number) for number in self._version.segments}
+        named |= {row_path(self._seg_directory, number) for number in self._version.row_files}
+        for name in self._fs.listdir(self._seg_directory):
+            path = f"{self._seg_directory}/{name}"
+            if path not in named:
+                self._fs.unlink(path)
+
+    def close(self) -> None:
+        """End cleanly: the log synced and marked. A store that failed only gives its files back."""
+        try:
+            if self._replayed:
+                self._log.close()
+                self._manifest.close()
+        finally:
+            if self._replayed:
+                self._log.abandon()
+                self._manifest.abandon()
+            self._files.segments.clear()
+            self._files.row_files.clear()
+            self._lock.close()
+
+    # -- the log --------------------------------------------------------------------------------
+
+    @property
+    def next_lsn(self) -> int:
+        """The position the next record gets."""
+        return self._log.written_lsn + 1
+
+    @property
+    def written_lsn(self) -> int:
+        return self._log.written_lsn
+
+    @property
+    def synced_lsn(self) -> int:
+        return self._log.synced_lsn
+
+    @property
+    def floor_lsn(self) -> int:
+        """Records up to here are contained in segments and row files."""
+        return self._version.floor_lsn
+
+    @property
+    def epoch(self) -> int:
+        return self._log.epoch
+
+    @property
+    def log_room(self) -> int:
+        """Payload bytes that the next frame may have without more space being reserved."""
+        return self._log.log_room
+
+    def commit(self, payload: Bytes, count: int) -> int:
+        """Append ``count`` records as one frame, not synced; returns the position of the last.
+
+        An empty payload with count 0 writes a marker, which makes it certain that what was synced
+        before is recognised as such.
+        """
+        return self._log.commit(payload, count)
+
+    def sync(self) -> None:
+        """Make what is written durable. May run on a thread."""
+        self._log.sync()
+
+    def make_room(self, size: int, *, frees_space: bool = False) -> None:
+        """Reserve room for a frame of ``size`` payload bytes in all; refusing changes nothing."""
+        self._log.make_room(size, frees_space=frees_space)
+
+    @property
+    def spare_wanted(self) -> bool:
+        """Whether ``prepare_spare`` should be called soon."""
+        return self._log.spare_wanted
+
+    def prepare_spare(self) -> bool:
+        """Reserve the next log file. Meant for a thread."""
+        return self._log.prepare_spare()
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def get_row(self, key: bytes) -> bytes | None:
+        """The value of a row as of the last flush."""
+        return rows.get(self._files.row_files, key)
+
+    def scan_rows(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with start <= key < end as of the last flush, ascending."""
+        return rows.scan(tuple(self._files.row_files), start, end)
+
+    def runs(self, sid: int) -> list[Run]:
+        """The block indexes of a stream, ascending by position."""
+        found: list[Run] = []
+        dead = self._version.dead
+        for number in sorted(self._files.segments):
+            if sid in dead.get(number, ()):
+                continue
+            run = self._files.segments[number].run(sid)
+            if run is not None:
+                found.append(run)
+        return found
+
+    def read_block(self, run: Run, index: int) -> Block:
+        """A block from the disk. May run on a thread."""
+        segment: Segment = run.segment
+        return segment.block(run, index)
+
+    # -- flushing -------------------------------------------------------------------------------
+
+    def begin_flush(self, floor_lsn: int) -> Flush:
+        """Begin a flush after which records up to ``floor_lsn`` are no longer needed."""
+        self._health.check()
+        if self._flush is not None:
+            raise StorageError("a flush is under way")
+        if not self._version.floor_lsn <= floor_lsn <= self._log.written_lsn:
+            raise StorageError(
+                f"floor {floor_lsn} is not between the old one and the end of the log"
+            )
+        self._flush = Flush(self._files, floor_lsn, self._install, self._flush_ended)
+        return self._flush
+
+    def _flush_ended(self) -> None:
+        self._flush = None
+
+    def _install(self, flush: Flush) -> None:
+        """Name the files of a flush in the manifest, then let go of what they replace."""
+        files = self._files
+        self._manifest.append(flush.edit)
+        if flush.segment is not None:
+            files.segments[flush.segment.number] = flush.segment
+        kept = [file for file in files.row_files if file not in flush.merged]
+        files.row_files = kept if flush.row_file is None else [flush.row_file, *kept]
+        obsolete = [file.path for file in flush.merged]
+        obsolete += [files.segments.pop(number).path for number in flush.dropped]
+        try:
+            for path in obsolete:
+                self._fs.unlink(path)
+        except OSError as error:
+            raise self._health.fail(error, f"removal of {self._seg_directory}") from error
+        flush.remember_marks()
+        self.flushes += 1
+        self.flush_bytes += flush.bytes_written
+        self.rows_merged += len(flush.merged)
+        self._log.release(flush.floor_lsn)
+        if self._manifest.size > self.options.manifest_bytes_max:
+            with contextlib.suppress(DiskFull):  # the longer one goes on serving
+                self._manifest.roll()
+
+    # -- looking at it --------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, int]:
+        """Figures for INFO."""
+        log, files = self._log, self._files
+        return {
+            "epoch": log.epoch,
+            "floor_lsn": self._version.floor_lsn,
+            "written_lsn": log.written_lsn,
+            "synced_lsn": log.synced_lsn,
+            "log_frames": log.frames,
+            "log_bytes_written": log.bytes_written,
+            "log_files": log.file_count,
+            "log_bytes_on_disk": log.bytes_on_disk,
+            "log_room": log.log_room,
+            "log_syncs": log.syncs,
+            "log_sync_us": log.sync_ns // 1000,
+            "replayed_frames": self.replayed_frames,
+            "replayed_bytes": self.replayed_bytes,
+            "flushes": self.flushes,
+            "flush_bytes_written": self.flush_bytes,
+            "row_files_merged": self.rows_merged,
+            "manifest_bytes_written": self._manifest.bytes_written,
+            "manifest_syncs": self._manifest.syncs,
+            "segments": len(files.segments),
+            "segment_bytes": sum([segment.size for segment in files.segments.values()]),
+            "segment_entries": sum([segment.entries for segment in files.segments.values()]),
+            "row_files": len(files.row_files),
+            "row_bytes": sum([file.size for file in files.row_files]),
+            "rows": sum([file.rows for file in files.row_files]),
+            "index_bytes": sum([segment.index_bytes for segment in files.segments.values()])
+            + sum([file.index_bytes for file in files.row_files]),
+            "cache_bytes": files.cache.bytes_used,
+            "cache_hits": files.cache.hits,
+            "cache_misses": files.cache.misses,
+        }
