@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from tools.bench.latency cimport Histogram
 from tools.bench.skipper cimport Skipper
 
-cdef int REPEAT, DRAIN, PRODUCE, CONSUME, TAKE_ACK
+cdef int REPEAT, DRAIN, PRODUCE, CONSUME, TAKE_ACK, FILL
 
 
 @cython.final
@@ -16,6 +16,7 @@ cdef class Connection:
     cdef Skipper skipper
     cdef list batches
     cdef Py_ssize_t next_batch
+    cdef Py_ssize_t batches_left
     cdef uint64_t depth
     cdef uint64_t awaited
     cdef bytes out
@@ -31,6 +32,7 @@ cdef class Part:
     cdef readonly list connections
     cdef int role
     cdef bytes ack_head
+    cdef Py_ssize_t batches_each
     cdef readonly uint64_t rounds
 
 

@@ -4,6 +4,7 @@ A connection sends a batch of ``depth`` commands, and the next once every reply 
 redis-benchmark's pipelining does). What it does then is its part's role:
 
 - REPEAT: the next batch, for as long as the time lasts.
+- FILL: a given number of batches.
 - DRAIN: the next batch, until a reply is null or empty: everything was delivered.
 - PRODUCE / CONSUME: a closed circle. A producer sends only while fewer entries are on their way
   than there are producers; each delivery to a consumer lets one producer go on. So consumers are
@@ -35,6 +36,7 @@ DRAIN = 1
 PRODUCE = 2
 CONSUME = 3
 TAKE_ACK = 4
+FILL = 5
 
 ROLES = {
     "repeat": REPEAT,
@@ -42,6 +44,7 @@ ROLES = {
     "produce": PRODUCE,
     "consume": CONSUME,
     "take_ack": TAKE_ACK,
+    "fill": FILL,
 }
 
 RECEIVE_BYTES = 256 * 1024
@@ -62,9 +65,10 @@ class Connection:
 class Part:
     """Connections with one role, and what they counted."""
 
-    def __cinit__(self, role: str, ack_head: bytes = b"") -> None:
+    def __cinit__(self, role: str, ack_head: bytes, batches_each: cython.Py_ssize_t) -> None:
         self.role = ROLES[role]
         self.ack_head = ack_head
+        self.batches_each = batches_each
         self.connections = []
         self.latency = Histogram()
 
@@ -84,6 +88,7 @@ class Part:
         # Connections that share batches start at different ones.
         connection.next_batch = 7 * len(self.connections) % len(batches)
         connection.depth = depth
+        connection.batches_left = self.batches_each
         connection.out = b""
         self.connections.append(connection)
 
@@ -142,7 +147,7 @@ class Drive:
             if connection.role == PRODUCE:
                 self.idle.append(connection)
             else:
-                self.working += connection.role == DRAIN or connection.role == TAKE_ACK
+                self.working += connection.role != REPEAT and connection.role != CONSUME
                 self.send_next(connection)
         ends: cython.bint = self.working > 0
         self.release()
@@ -244,6 +249,11 @@ class Drive:
         if connection.skipper.nulls > 0 and (role == DRAIN or role == TAKE_ACK):
             self.working -= 1
             return 0
+        if role == FILL:
+            connection.batches_left -= 1
+            if connection.batches_left == 0:
+                self.working -= 1
+                return 0
         self.send_next(connection)
         if role == CONSUME:
             self.credits += 1

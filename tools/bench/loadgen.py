@@ -6,7 +6,7 @@ A job is one line of JSON on standard input; the end of input ends the load earl
 
     {"host", "port", "seconds_max",
      "parts": [{"role", "connections", "depth", "scripts": [[command in base64, ...], ...],
-                "entries_depth", "ack_head" in base64}, ...]}
+                "entries_depth", "ack_head" in base64, "batches_each"}, ...]}
 
 Connection number i of a part runs script i modulo their number. A script's commands are sent in
 batches of ``depth``; what is left over at its end is not sent. The result is one line::
@@ -40,6 +40,7 @@ class PartJob:
     depth: int = 1
     entries_depth: int = -1
     ack_head: bytes = b""
+    batches_each: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The form of the job line."""
@@ -49,6 +50,7 @@ class PartJob:
             "depth": self.depth,
             "entries_depth": self.entries_depth,
             "ack_head": b64encode(self.ack_head).decode(),
+            "batches_each": self.batches_each,
             "scripts": [[b64encode(command).decode() for command in s] for s in self.scripts],
         }
 
@@ -65,7 +67,7 @@ def batches(script: Sequence[bytes], depth: int) -> list[bytes]:
 
 def connect(host: str, port: int, job: dict[str, Any]) -> Part:
     """A part of the job, its connections open."""
-    part = Part(job["role"], b64decode(job["ack_head"]))
+    part = Part(job["role"], b64decode(job["ack_head"]), job["batches_each"])
     scripts = [
         batches([b64decode(command) for command in script], job["depth"])
         for script in job["scripts"]
