@@ -64,7 +64,7 @@ def _spec(spec: Any) -> dict[str, Any]:
 
 
 def docs(client: Client, name: bytes) -> dict[str, Any]:
-    """COMMAND DOCS of one command: what clients rely on. The words of its prose are each server's."""
+    """COMMAND DOCS of one command: what clients rely on, without its prose."""
     return _docs(as_map(client.call("COMMAND", "DOCS", name))[name])
 
 

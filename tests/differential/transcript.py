@@ -412,9 +412,9 @@ class Runner:
         self.sessions.clear()
         deadline = time.monotonic() + BLOCK_DEADLINE_S
         while left and time.monotonic() < deadline:
-            left = any("b" in flags for flags in self._flags().values())
+            left = any("b" in flags for flags in self.flags().values())
 
-    def _flags(self) -> dict[int, str]:
+    def flags(self) -> dict[int, str]:
         """Flags by client id."""
         text: bytes = self.control.call("CLIENT", "LIST")
         rows = (
@@ -455,12 +455,12 @@ class Runner:
     def _step(self, step: Step) -> Outcome:
         session = self.session(step.connection)
         if step.mode == "?":
-            return Outcome(["(blocked)" if self._blocked(session) else "(not blocked)"])
+            return Outcome(["(blocked)" if self.blocked(session) else "(not blocked)"])
         asked = session.waiting_for
         if step.mode == "<":
             if asked is None:
                 return Outcome(["(was not blocked)"])
-            if self._blocked(session):
+            if self.blocked(session):
                 return Outcome(["(still blocked)"])
             session.waiting_for = None
             verb = self.commands(asked)[0][0]
@@ -481,7 +481,7 @@ class Runner:
         may_block = (
             any(word.upper() == b"BLOCK" for word in commands[0]) and "wait" not in step.options
         )
-        if may_block and self._blocked(session):
+        if may_block and self.blocked(session):
             session.waiting_for = step
             return Outcome(["(blocked)"])
         replies: list[Reply | str] = [self._read(session, verb, step.options) for _ in commands]
@@ -495,13 +495,13 @@ class Runner:
         except Closed:
             return "(closed)"
 
-    def _blocked(self, session: Session) -> bool:
+    def blocked(self, session: Session) -> bool:
         """Whether the client is blocked: it has nothing to read and the server lists it so.
         Waits until one is so.
         """
         deadline = time.monotonic() + BLOCK_DEADLINE_S
         while not session.client.readable():
-            if "b" in self._flags().get(session.id, ""):
+            if "b" in self.flags().get(session.id, ""):
                 return not session.client.readable()
             if time.monotonic() > deadline:
                 raise AssertionError("neither a reply nor a blocked client")

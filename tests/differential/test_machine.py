@@ -1,0 +1,503 @@
+"""Random commands, the same to redis-server 8.2.3 and to respq, with equal bytes at every step.
+
+A small world (three keys, two groups, three consumers, IDs of a few milliseconds) makes commands
+meet each other: readers wait while groups are destroyed, groups go back over deleted entries,
+nodes are cut by settings that changed. Words of a command are sometimes wrong. Several connections
+send, one at a time; some of them wait. At the end all that either server knows of every stream
+is compared.
+
+Deterministic: the seed is RESPQ_MACHINE_SEED (printed with a failure, with the blob that repeats
+it); RESPQ_MACHINE_EXAMPLES and RESPQ_MACHINE_STEPS make it longer than the run of every change.
+Idle times are claimed in steps that the masks of `transcript` keep apart; IDs are explicit, so no
+clock is in them; `*` is asked for only where the last ID lies in the future.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, note, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.differential.transcript import DEFAULTS, Runner, mask, show
+from tests.respclient import Closed, Reply, encode, render
+from tests.servers import Server
+
+SEED = int(os.environ.get("RESPQ_MACHINE_SEED", "20261123"))
+EXAMPLES = int(os.environ.get("RESPQ_MACHINE_EXAMPLES", "120"))
+STEPS = int(os.environ.get("RESPQ_MACHINE_STEPS", "60"))
+CONNECTIONS = ("a", "b", "c", "d")
+IDLE_MS = 1_000_000  # far from the milliseconds that pass between two steps
+
+Words = list[bytes]
+
+keys = st.sampled_from([b"s", b"s", b"s", b"s", b"t", b"u"])
+groups = st.sampled_from([b"g", b"g", b"g", b"h"])
+consumers = st.sampled_from([b"c1", b"c2", b"c3"])
+connections = st.sampled_from(CONNECTIONS)
+counts = st.sampled_from([b"1", b"2", b"3", b"5", b"100", b"0", b"-1"])
+
+
+def numbers(low: int, high: int) -> st.SearchStrategy[bytes]:
+    return st.integers(low, high).map(lambda n: b"%d" % n)
+
+
+@st.composite
+def ids(draw: st.DrawFn, near: Words) -> bytes:
+    """An ID that is likely in a stream, given the last IDs that were added."""
+    form = draw(st.sampled_from(["old"] * 7 + ["seq", "seq", "ms", "big"]))
+    if form == "old":
+        return draw(st.sampled_from(near))
+    ms = max(0, int(near[-1].split(b"-")[0]) - draw(st.integers(-1, 12)))
+    if form == "ms":
+        return b"%d" % ms
+    if form == "big":
+        return draw(st.sampled_from([b"0-0", b"0-1", b"99999-0", b"18446744073709551615-1"]))
+    return b"%d-%d" % (ms, draw(st.sampled_from([0, 1, 2, 5])))
+
+
+def starts(near: Words) -> st.SearchStrategy[bytes]:
+    return st.one_of(st.just(b"-"), st.just(b"-"), ids(near), ids(near).map(lambda x: b"(" + x))
+
+
+def ends(near: Words) -> st.SearchStrategy[bytes]:
+    return st.one_of(st.just(b"+"), st.just(b"+"), ids(near), ids(near).map(lambda x: b"(" + x))
+
+
+def id_lists(near: Words) -> st.SearchStrategy[Words]:
+    return st.lists(ids(near), min_size=1, max_size=6)
+
+
+wrong_words = st.sampled_from(
+    [b"", b"x", b"-1", b"+", b"-", b"$", b">", b"*", b"1-1-1", b"COUNT", b"STREAMS", b"9" * 20]
+)
+
+
+@st.composite
+def trims(draw: st.DrawFn, near: Words) -> Words:
+    """The trimming options of XADD and XTRIM."""
+    how = draw(st.sampled_from([b"MAXLEN", b"MINID"]))
+    operator = draw(st.sampled_from([b"~", b"~", b"=", b""]))
+    words = [how] if operator == b"" else [how, operator]
+    words.append(draw(numbers(0, 30) if how == b"MAXLEN" else ids(near)))
+    if operator == b"~" and draw(st.booleans()):
+        words += [b"LIMIT", draw(st.sampled_from([b"0", b"1", b"3", b"5", b"10", b"50"]))]
+    return words
+
+
+@st.composite
+def claims(draw: st.DrawFn, near: Words) -> Words:
+    """XCLAIM with its options in any order."""
+    words = [b"XCLAIM", draw(keys), draw(groups), draw(consumers)]
+    words.append(draw(st.sampled_from([b"0", b"0", b"%d" % IDLE_MS, b"%d" % (2 * IDLE_MS)])))
+    words += draw(id_lists(near))
+    options: list[Words] = [
+        [b"IDLE", draw(st.sampled_from([b"0", b"%d" % IDLE_MS, b"%d" % (3 * IDLE_MS)]))],
+        [b"TIME", draw(st.sampled_from([b"1000", b"0", b"-1", b"99999999999999"]))],
+        [b"RETRYCOUNT", draw(numbers(0, 9))],
+        [b"FORCE"],
+        [b"JUSTID"],
+        [b"LASTID", draw(ids(near))],
+    ]
+    for option in draw(st.lists(st.sampled_from(options), max_size=4)):
+        words += option
+    return words
+
+
+@st.composite
+def pendings(draw: st.DrawFn, near: Words) -> Words:
+    words = [b"XPENDING", draw(keys), draw(groups)]
+    if draw(st.booleans()):
+        if draw(st.booleans()):
+            words += [b"IDLE", draw(st.sampled_from([b"0", b"%d" % IDLE_MS]))]
+        words += [draw(starts(near)), draw(ends(near)), draw(counts)]
+        if draw(st.booleans()):
+            words.append(draw(consumers))
+    return words
+
+
+@st.composite
+def infos(draw: st.DrawFn) -> Words:
+    form = draw(st.sampled_from(["stream", "full", "groups", "consumers"]))
+    key = draw(keys)
+    if form == "stream":
+        return [b"XINFO", b"STREAM", key]
+    if form == "full":
+        words = [b"XINFO", b"STREAM", key, b"FULL"]
+        return words + draw(st.sampled_from([[], [b"COUNT", b"0"], [b"COUNT", b"2"]]))
+    if form == "groups":
+        return [b"XINFO", b"GROUPS", key]
+    return [b"XINFO", b"CONSUMERS", key, draw(groups)]
+
+
+@st.composite
+def reads(draw: st.DrawFn, near: Words, *, blocking: bool) -> Words:
+    """XREAD or XREADGROUP of one to three streams."""
+    by_group = draw(st.sampled_from([True, True, False]))
+    words = [b"XREADGROUP", b"GROUP", draw(groups), draw(consumers)] if by_group else [b"XREAD"]
+    if draw(st.booleans()):
+        words += [b"COUNT", draw(counts)]
+    if blocking:
+        words += [b"BLOCK", b"0"]
+    if by_group and draw(st.sampled_from([True, False, False])):
+        words.append(b"NOACK")
+    names = draw(st.lists(keys, min_size=1, max_size=2))
+    if blocking:
+        asked = st.just(b">") if by_group else st.sampled_from([b"$", b"$", b"+"])
+    elif by_group:
+        asked = st.one_of(st.just(b">"), st.just(b">"), st.just(b"0"), ids(near))
+    else:
+        asked = st.one_of(st.just(b"0"), ids(near), st.just(b"+"))
+    return [*words, b"STREAMS", *names, *(draw(asked) for _ in names)]
+
+
+@st.composite
+def simple_commands(draw: st.DrawFn, near: Words) -> Words:
+    """Any command that does not wait and whose IDs are explicit."""
+    key, group, consumer = draw(keys), draw(groups), draw(consumers)
+    forms: list[Callable[[], Words]] = [
+        lambda: [b"XLEN", key],
+        lambda: [b"XRANGE", key, draw(starts(near)), draw(ends(near)), *draw(count_options)],
+        lambda: [b"XREVRANGE", key, draw(ends(near)), draw(starts(near)), *draw(count_options)],
+        lambda: draw(reads(near, blocking=False)),
+        lambda: [b"XACK", key, group, *draw(id_lists(near))],
+        lambda: draw(claims(near)),
+        lambda: [
+            *(b"XAUTOCLAIM", key, group, consumer),
+            draw(st.sampled_from([b"0", b"%d" % IDLE_MS])),
+            draw(starts(near)),
+            *draw(st.sampled_from([[], [b"COUNT", b"1"], [b"COUNT", b"3"], [b"JUSTID"]])),
+        ],
+        lambda: draw(pendings(near)),
+        lambda: [b"XDEL", key, *draw(id_lists(near))],
+        lambda: [b"XTRIM", key, *draw(trims(near))],
+        lambda: [b"XSETID", key, draw(ids(near)), *draw(setid_options)],
+        lambda: [b"XGROUP", b"CREATE", key, group, draw(st.sampled_from([b"0", b"$", b"5"]))],
+        lambda: [
+            *(b"XGROUP", b"SETID", key, group, draw(st.sampled_from([b"0", b"$", b"-", b"3-0"]))),
+            *draw(st.sampled_from([[], [b"ENTRIESREAD", b"3"], [b"ENTRIESREAD", b"-1"]])),
+        ],
+        lambda: [b"XGROUP", b"CREATECONSUMER", key, group, consumer],
+        lambda: [b"XGROUP", b"DELCONSUMER", key, group, consumer],
+        lambda: draw(infos()),
+        lambda: [b"EXISTS", key],
+        lambda: [b"TYPE", key],
+    ]
+    return draw(st.sampled_from(forms))()
+
+
+losses = st.sampled_from(
+    ["nothing"] * 6 + ["group", "group", "delete", "string", "flush", "other database", "future"]
+)
+count_options: st.SearchStrategy[Words] = st.one_of(
+    st.just([]), counts.map(lambda n: [b"COUNT", n])
+)
+setid_options: st.SearchStrategy[Words] = st.sampled_from(
+    [[], [b"ENTRIESADDED", b"50"], [b"MAXDELETEDID", b"4-0"], [b"ENTRIESADDED", b"1"]]
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """Two servers under the same commands. Subclasses say which servers and which protocol."""
+
+    voice: ClassVar[Server]
+    subject: ClassVar[Server]
+    proto: ClassVar[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runners = [Runner(server, self.proto) for server in (self.voice, self.subject)]
+        self.waiting: dict[str, Words] = {}  # connection -> the command that blocked
+        self.next_ms: dict[bytes, int] = {}
+        self.near = [b"1-0"]  # the last IDs that were added
+
+    def teardown(self) -> None:
+        try:
+            self.compare_everything()
+        finally:
+            for runner in self.runners:
+                runner.close()
+
+    # -- the one way to a server
+
+    def send(self, name: str, *commands: Words) -> None:
+        """Send commands in one packet on a connection and compare what comes."""
+        if name in self.waiting:
+            return
+        for words in commands:
+            note(f"{name}> {show(words)}")
+        data = b"".join(encode(words) for words in commands)
+        found = []
+        for runner in self.runners:
+            client = runner.session(name).client
+            client.send_raw(data)
+            found.append([self.read(client, words) for words in commands])
+        self.compare(name, commands, found)
+        for words, reply in zip(commands, found[0], strict=True):
+            if (
+                words[0] == b"XADD"
+                and isinstance(reply, Reply)
+                and reply.kind == "$"
+                and reply.value
+            ):
+                self.near = [*self.near[-20:], reply.value]
+        self.compare_waiting()
+
+    @staticmethod
+    def read(client: Any, words: Words) -> Reply | str:
+        try:
+            return mask(client.read()[1], words[0], [])
+        except Closed:
+            return "(closed)"
+
+    @staticmethod
+    def compare(name: str, commands: tuple[Words, ...], found: list[list[Reply | str]]) -> None:
+        for words, one, other in zip(commands, *found, strict=True):
+            assert one == other, (
+                f"{name}> {show(words)}\n--- 8.2.3\n{text(one)}\n+++ respq\n{text(other)}"
+            )
+
+    def wait(self, name: str, words: Words) -> None:
+        """Send a command that may block."""
+        if name in self.waiting:
+            return
+        note(f"{name}> {show(words)}")
+        blocked = []
+        for runner in self.runners:
+            session = runner.session(name)
+            session.client.send_raw(encode(words))
+            blocked.append(runner.blocked(session))
+        assert blocked[0] == blocked[1], f"{show(words)}: blocked in 8.2.3, respq: {blocked}"
+        if blocked[0]:
+            self.waiting[name] = words
+            return
+        found = [[self.read(runner.session(name).client, words)] for runner in self.runners]
+        self.compare(name, (words,), found)
+        self.compare_waiting()
+
+    def compare_waiting(self) -> None:
+        """Those who wait, wait in both; those who were woken got the same."""
+        if not self.waiting:
+            return
+        flags = [runner.flags() for runner in self.runners]
+        for name, words in list(self.waiting.items()):
+            still = [
+                "b" in flag.get(runner.session(name).id, "")
+                for runner, flag in zip(self.runners, flags, strict=True)
+            ]
+            assert still[0] == still[1], f"{name}> {show(words)}: blocked in 8.2.3, respq: {still}"
+            if not still[0]:
+                del self.waiting[name]
+                note(f"{name} is woken")
+                found = [[self.read(runner.session(name).client, words)] for runner in self.runners]
+                self.compare(name, (words,), found)
+
+    # -- rules
+
+    @initialize(groups=st.lists(st.tuples(keys, groups), max_size=6))
+    def start(self, groups: list[tuple[bytes, bytes]]) -> None:
+        for runner in self.runners:
+            assert runner.control.call("FLUSHALL") == b"OK"
+            for setting, value in DEFAULTS:
+                assert runner.control.call("CONFIG", "SET", setting, value) == b"OK"
+        for key, group in [(b"s", b"g"), *groups]:
+            self.send("a", [b"XGROUP", b"CREATE", key, group, b"0", b"MKSTREAM"])
+
+    def new_id(self, key: bytes, step: int) -> bytes:
+        self.next_ms[key] = self.next_ms.get(key, 1) + step
+        return b"%d-*" % self.next_ms[key]
+
+    @rule(
+        name=connections,
+        key=keys,
+        steps=st.lists(st.sampled_from([0, 1, 1, 2]), min_size=1, max_size=6),
+        fields=st.sampled_from(
+            [
+                [b"f", b"1"],
+                [b"f", b"v" * 30],
+                [b"f", b"12345", b"g", b"-7"],
+                [b"", b""],
+                [b"f", b"x" * 300],
+            ]
+        ),
+    )
+    def add(self, name: str, key: bytes, steps: list[int], fields: Words) -> None:
+        self.send(name, *[[b"XADD", key, self.new_id(key, step), *fields] for step in steps])
+
+    @rule(
+        name=connections,
+        key=keys,
+        step=st.sampled_from([0, 1]),
+        option=st.sampled_from([[], [b"NOMKSTREAM"]]),
+        data=st.data(),
+    )
+    def add_and_trim(
+        self, name: str, key: bytes, step: int, option: Words, data: st.DataObject
+    ) -> None:
+        trim = data.draw(trims(self.near))
+        self.send(name, [b"XADD", key, *option, *trim, self.new_id(key, step), b"f", b"v"])
+
+    @rule(name=connections, key=keys, data=st.data())
+    def add_anywhere(self, name: str, key: bytes, data: st.DataObject) -> None:
+        entry_id = data.draw(ids(self.near).filter(lambda x: len(x) < 12))
+        self.send(name, [b"XADD", key, entry_id, b"f", b"v"])
+
+    @rule(name=connections, data=st.data())
+    def one(self, name: str, data: st.DataObject) -> None:
+        self.send(name, data.draw(simple_commands(self.near)))
+
+    @rule(name=connections, data=st.data(), size=st.integers(2, 5))
+    def pipeline(self, name: str, data: st.DataObject, size: int) -> None:
+        commands = st.lists(simple_commands(self.near), min_size=size, max_size=size)
+        self.send(name, *data.draw(commands))
+
+    @rule(name=connections, data=st.data(), again=st.integers(1, 2))
+    def read_on(self, name: str, data: st.DataObject, again: int) -> None:
+        self.send(name, *[data.draw(reads(self.near, blocking=False))] * again)
+
+    @rule(name=connections, data=st.data())
+    def read_and_wait(self, name: str, data: st.DataObject) -> None:
+        self.wait(name, data.draw(reads(self.near, blocking=True)))
+
+    @rule(name=connections, key=keys, group=groups, consumer=consumers, data=st.data())
+    def deliver_and_settle(
+        self, name: str, key: bytes, group: bytes, consumer: bytes, data: st.DataObject
+    ) -> None:
+        """A consumer's round: read, acknowledge or claim some, look."""
+        read = [b"XREADGROUP", b"GROUP", group, consumer, b"COUNT", b"3", b"STREAMS", key, b">"]
+        settle = [
+            data.draw(st.sampled_from([b"XACK", b"XDEL", b"XCLAIM"])),
+            *(key, group, consumer, b"0"),
+        ]
+        some = data.draw(id_lists(self.near))
+        settle = (
+            settle[:2] if settle[0] == b"XDEL" else settle[:3] if settle[0] == b"XACK" else settle
+        )
+        look = data.draw(pendings(self.near))
+        self.send(name, read, [*settle, *some], look)
+
+    @rule(name=connections, data=st.data(), at=st.integers(1, 12), wrong=wrong_words)
+    def wrong_word(self, name: str, data: st.DataObject, at: int, wrong: bytes) -> None:
+        words = data.draw(simple_commands(self.near))
+        at %= len(words)
+        if at > 0:
+            self.send(name, [*words[:at], wrong, *words[at + 1 :]])
+
+    @rule(name=connections, data=st.data(), at=st.integers(1, 12), doubled=st.booleans())
+    def missing_or_doubled_word(
+        self, name: str, data: st.DataObject, at: int, doubled: bool
+    ) -> None:
+        words = data.draw(simple_commands(self.near))
+        at %= len(words)
+        again = [words[at], words[at]] if doubled else []
+        self.send(name, [*words[:at], *again, *words[at + 1 :]])
+
+    @rule(
+        name=connections,
+        setting=st.sampled_from(
+            [
+                [b"stream-node-max-entries", b"1"],
+                [b"stream-node-max-entries", b"3"],
+                [b"stream-node-max-entries", b"0"],
+                [b"stream-node-max-entries", b"100"],
+                [b"stream-node-max-bytes", b"64"],
+                [b"stream-node-max-bytes", b"200"],
+                [b"stream-node-max-bytes", b"0"],
+                [b"stream-node-max-bytes", b"4096"],
+            ]
+        ),
+    )
+    def configure(self, name: str, setting: Words) -> None:
+        self.send(name, [b"CONFIG", b"SET", *setting])
+
+    @rule(name=connections, key=keys, group=groups, how=losses)
+    def lose(self, name: str, key: bytes, group: bytes, how: str) -> None:
+        """Once in a while a group or key goes away or becomes another type; then it comes again."""
+        anew = [b"XGROUP", b"CREATE", key, group, b"0", b"MKSTREAM"]
+        if how == "group":
+            self.send(name, [b"XGROUP", b"DESTROY", key, group], anew)
+        elif how == "delete":
+            self.send(name, [b"DEL", key], [b"EXISTS", key])
+            self.send(name, anew)
+        elif how == "string":
+            self.send(name, [b"SET", key, b"x"], [b"XLEN", key], [b"GET", key])
+            self.send(name, [b"XGROUP", b"CREATE", key, group, b"0"], [b"DEL", key], anew)
+        elif how == "flush":
+            self.send(name, [b"FLUSHALL"], [b"DBSIZE"], anew)
+        elif how == "other database":
+            entry = [b"XADD", key, b"1-*", b"f", b"v"]
+            self.send(name, [b"SELECT", b"1"], entry, [b"DBSIZE"], [b"SELECT", b"0"])
+        elif how == "future":
+            # `*` follows an ID of the future; deleted at once, so that small IDs come again.
+            future = b"99999999999999-18446744073709551615"
+            adds = [[b"XADD", key, how, b"f", b"v"] for how in (future, b"*", b"*")]
+            self.send(name, [b"DEL", key], *adds, [b"DEL", key], anew)
+
+    @precondition(lambda self: self.waiting)
+    @rule(
+        name=connections,
+        sleeper=connections,
+        how=st.sampled_from([[], [b"TIMEOUT"], [b"ERROR"]]),
+    )
+    def unblock(self, name: str, sleeper: str, how: Words) -> None:
+        """CLIENT UNBLOCK: the ids differ between the servers, so the command does too."""
+        if name in self.waiting or sleeper not in self.waiting:
+            return
+        note(f"{name}> CLIENT UNBLOCK {sleeper} {how}")
+        found = []
+        for runner in self.runners:
+            words = [b"CLIENT", b"UNBLOCK", b"%d" % runner.session(sleeper).id, *how]
+            runner.session(name).client.send_raw(encode(words))
+            found.append([self.read(runner.session(name).client, words)])
+        self.compare(name, ([b"CLIENT", b"UNBLOCK"],), found)
+        self.compare_waiting()
+
+    # -- the end
+
+    def compare_everything(self) -> None:
+        for words in (
+            *([b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"] for key in (b"s", b"t", b"u")),
+            *([b"XINFO", b"GROUPS", key] for key in (b"s", b"t", b"u")),
+            [b"DBSIZE"],
+        ):
+            found = []
+            for runner in self.runners:
+                runner.control.send_raw(encode(words))
+                found.append([self.read(runner.control, words)])
+            self.compare("end", (words,), found)
+
+
+def text(outcome: Reply | str) -> str:
+    return outcome if isinstance(outcome, str) else render(outcome)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_machine(first_voice: Server, subject: Server, protocol: int) -> None:
+    class Both(Machine):
+        voice = first_voice
+        proto = protocol
+
+    Both.subject = subject
+    run_state_machine_as_test(
+        seed(SEED + protocol)(Both),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
