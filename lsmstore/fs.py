@@ -4,7 +4,8 @@ Rules of this file:
 
 1. A write either puts down every byte or raises ``OSError``; short writes are continued here, once.
 2. A read returns fewer bytes than asked only at the end of the file.
-3. Nothing is durable before ``fdatasync`` (bytes) or ``fsync_dir`` (names). Callers say both.
+3. Nothing is durable before ``fdatasync`` (bytes) or ``fsync_dir`` (names). Callers say both. New
+   directories alone are durable at once: they are made once in the life of a store.
 4. Errors of the operating system pass through as ``OSError``; the layers above name them.
 
 ``lsmstore/simfs.py`` is the second implementation, which forgets what was not made durable.
@@ -141,8 +142,13 @@ class OsFS:
         return os.path.exists(path)
 
     def mkdir(self, path: str) -> None:
-        """Make a directory and those above it; one that exists is left alone."""
-        os.makedirs(path, exist_ok=True)
+        """Make a directory and those above it, durably; one that exists is left alone."""
+        if os.path.isdir(path):
+            return
+        above = os.path.dirname(path.rstrip("/")) or "."
+        self.mkdir(above)
+        os.mkdir(path)
+        self.fsync_dir(above)
 
     def listdir(self, path: str) -> list[str]:
         return sorted(os.listdir(path))

@@ -134,8 +134,8 @@ class LogReader:
         ]
         if fitting:
             return self._heads[max(fitting)]
-        if self._epoch_file == 0 and not self._heads and not self._headless:
-            return None
+        if self._epoch_file == 0 and not self._heads:
+            return None  # no epoch has begun: nothing was ever committed
         missing = min(self._headless, default=self._epoch_file)
         if self._heads:
             missing = self._heads[min(self._heads)].predecessor

@@ -286,7 +286,7 @@ class SimFS:
                 node = directory.live.get(name)
                 if node is None:
                     node = _Dir()
-                    self._change(directory, {name: node})
+                    directory.live[name] = directory.synced[name] = node
                     self._done("mkdir", path)
                 if not isinstance(node, _Dir):
                     raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)

@@ -21,7 +21,6 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
-import os.path
 from collections.abc import Iterator
 from typing import Final, Self
 
@@ -121,8 +120,6 @@ class Store:
         if number is None:
             if fs.listdir(f"{path}/wal") or fs.listdir(f"{path}/seg"):
                 raise Corruption(f"{path}/{CURRENT}", 0, "it is missing, though there is data")
-            fs.fsync_dir(os.path.dirname(path) or ".")
-            fs.fsync_dir(path)
             number = 1
             Manifest(fs, path, number, Version(), Health()).close()
         store = cls(fs, path, options, lock, read_manifest(fs, path, number), number)
