@@ -47,6 +47,7 @@ crash: $(VENV)/stamp-dev
 # Pages made from the code; a test holds them against it.
 docs: install
 	$(BIN)/python -m tools.settings_page > docs/settings.md
+	$(BIN)/python -m tools.commands_page > docs/commands.md
 
 format: $(VENV)/stamp-dev
 	$(BIN)/ruff format .

@@ -30,9 +30,7 @@ from respserver.settings import (
     load,
 )
 from tests import servers
-from tools.settings_page import page
 
-ROOT = Path(__file__).resolve().parent.parent
 EVERY = pytest.mark.parametrize("known", SETTINGS.values(), ids=list(SETTINGS))
 
 # For every setting a value that is not its default, as text, and one that is refused.
@@ -335,7 +333,3 @@ def test_redis_uses_the_same_words_and_prints_alike(tmp_path: Path) -> None:
             )
             compared += 1
     assert compared >= 10
-
-
-def test_the_page_is_made_from_the_table() -> None:
-    assert (ROOT / "docs" / "settings.md").read_text() == page(), "run `make docs`"
