@@ -2,12 +2,13 @@
 
 An ID is a tuple (ms, seq) of unsigned 64-bit integers::
 
-    id    := '-' | '+' | num [ '-' num ]      '-' and '+' are the lowest and the highest ID; strict: neither
-    bound := '(' strict id | id               '(': the ID itself is excluded
+    id    := '-' | '+' | num [ '-' num ]    '-' and '+': the lowest and the highest; strict: neither
+    bound := '(' strict id | id             '(': the ID itself is excluded
 
-Rules: an ID is at most 127 bytes long and ends at a NUL, as C sees it. ``num`` is what C's strtoull takes for
-an unsigned number: spaces and a plus sign may lead, leading zeros are skipped, and a number with a minus sign
-wraps around unless it is a plain negative 64-bit integer (``5--05`` names the seq 2^64 - 5).
+Rules: an ID is at most 127 bytes long and ends at a NUL, as C sees it. ``num`` is what C's
+strtoull takes for an unsigned number: spaces and a plus sign may lead, leading zeros are skipped,
+and a number with a minus sign wraps around unless it is a plain negative 64-bit integer
+(``5--05`` names the seq 2^64 - 5).
 """
 
 from __future__ import annotations

@@ -1,33 +1,36 @@
 """The pending entries of one group, in ID order, 22 bytes a row.
 
-Rows live in chunks of at most 256. A chunk is one allocation: a header and six columns. IDs are kept as u32
-distances, so a chunk spans at most 2^32 ms and one value of the upper half of seq; an ID that does not fit
-opens a chunk of its own. An index of slots (a lower bound of the first ID, pointer to the chunk) is bisected,
-then the chunk's columns are.
+Rows live in chunks of at most 256. A chunk is one allocation: a header and six columns. IDs are
+kept as u32 distances, so a chunk spans at most 2^32 ms and one value of the upper half of seq; an
+ID that does not fit opens a chunk of its own. An index of slots (a lower bound of the first ID,
+pointer to the chunk) is bisected, then the chunk's columns are.
 
 Rules:
 
-- A removed row is gone at once: the shorter side of its chunk moves up. A chunk without rows vanishes, sparse
-  neighbours become one.
-- Capacity grows by a quarter, never by doubling: rows that come one at a time cost what rows in batches cost.
-- ``delivered_min_ms`` of a chunk is a lower bound and ``owners`` a superset (bit ``cidx & 63``): changes may
-  leave both too loose, a scan that found them wrong sets them right.
+- A removed row is gone at once: the shorter side of its chunk moves up. A chunk without rows
+  vanishes, sparse neighbours become one.
+- Capacity grows by a quarter, never by doubling: rows that come one at a time cost what rows in
+  batches cost.
+- ``delivered_min_ms`` of a chunk is a lower bound and ``owners`` a superset (bit ``cidx & 63``):
+  changes may leave both too loose, a scan that found them wrong sets them right.
 - A delivery count of 2^32 - 1 or more is kept in ``large_counts`` under its ID.
 - Numbers of pending entries by consumer are kept by the group, not here.
 
 Every chunk has a number, under which its blob is stored. ``dirty_chunks`` gives what changed since
-``clear_dirty``: (number, blob), or (number, None) where a stored chunk has vanished. Numbers carry no order.
+``clear_dirty``: (number, blob), or (number, None) where a stored chunk has vanished. Numbers carry
+no order.
 Blob, little-endian::
 
     blob := u16 n, u16 n_large, u32 seq_high, u64 base_ms,
             u32 ms_delta[n], u32 seq_low[n], u32 cidx[n], u32 count[n], u32 delivered_low[n],
             u16 delivered_high[n], large[n_large]
-    large := u16 row, u64 count            the count of a row whose column says 2^32 - 1; rows ascending
+    large := u16 row, u64 count       of the rows whose column says 2^32 - 1, ascending
 """
 
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import cython
 from cython.cimports.cpython.bytes import (
@@ -260,7 +263,7 @@ class PendingList:
         return 0
 
     def append_run(self, ms, seq, n, cidx, delivered_ms):
-        """Append rows delivered for the first time. Their IDs ascend and are above all rows here."""
+        """Append rows delivered for the first time. REQUIRES: IDs ascend and are above all here."""
         c: cython.pointer(Chunk)
         take: cython.Py_ssize_t
         i: cython.Py_ssize_t
@@ -718,7 +721,8 @@ class PendingList:
     ) -> list[tuple[int, int, int, int, int]]:
         """Rows (ms, seq, cidx, delivered_ms, count) with start <= ID <= end, in ID order.
 
-        At most ``limit`` of them; of one consumer; delivered at this time or before. -1: no such condition.
+        At most ``limit`` of them; of one consumer; delivered at this time or before. -1: no such
+        condition.
         """
         end_ms: uint64_t = end[0]
         end_seq: uint64_t = end[1]
@@ -768,9 +772,7 @@ class PendingList:
         row: Row
         found: list[tuple[int, int]] = []
         self.seek(start[0], start[1], cython.address(at))
-        while len(found) < limit and self.next_row(
-            cython.address(at), cidx, cython.address(row)
-        ):
+        while len(found) < limit and self.next_row(cython.address(at), cidx, cython.address(row)):
             self.touch(cython.address(at), delivered_ms)
             found.append((row.ms, row.seq))
         return found
@@ -852,13 +854,14 @@ class PendingList:
     def blob_of(self, c):
         """The stored form of a chunk."""
         n: uint32_t = c.n
-        i: uint32_t
         which: uint32_t
         large: list[tuple[int, int]] = []
         if self.large_counts:
-            for i in range(n):
-                if column(c, COUNT)[c.start + i] == LARGE_COUNT:
-                    large.append((i, self.large_counts[(ms_of(c, i), seq_of(c, i))]))
+            large = [
+                (i, self.large_counts[(ms_of(c, i), seq_of(c, i))])
+                for i in range(n)
+                if column(c, COUNT)[c.start + i] == LARGE_COUNT
+            ]
         blob: bytes = PyBytes_FromStringAndSize(cython.NULL, HEADER_BYTES + n * ROW_BYTES)
         p: cython.p_char = PyBytes_AS_STRING(blob)
         n_large: uint16_t = cython.cast(uint16_t, len(large))
@@ -876,7 +879,7 @@ class PendingList:
         return blob
 
     def dirty_chunks(self) -> list[tuple[int, bytes | None]]:
-        """What changed since ``clear_dirty``: (number, blob), None where a stored chunk vanished."""
+        """What changed since ``clear_dirty``: (number, blob), None if a stored chunk vanished."""
         changed: list[tuple[int, bytes | None]] = [(no, None) for no in sorted(self.vanished)]
         at: cython.Py_ssize_t
         for at in range(self.slot_count):
@@ -896,7 +899,6 @@ class PendingList:
 
     def stored_numbers(self) -> list[int]:
         """The numbers under which the store holds a chunk, for whoever deletes the group."""
-        at: cython.Py_ssize_t
         return sorted(
             [*self.vanished]
             + [
@@ -909,8 +911,10 @@ class PendingList:
     def load_chunk(self, number: int, blob: bytes) -> None:
         """Take in a stored chunk of a list that is being loaded.
 
-        Raises ValueError where its bytes are not a chunk that fits here; the list is of no use then.
+        Raises ValueError where its bytes are no chunk that fits here; the list is of no use then.
         """
+        if number >= NUMBERS_MAX:
+            raise ValueError(f"pending chunk {number}: no such number")
         size: cython.Py_ssize_t = PyBytes_GET_SIZE(blob)
         p: cython.p_const_char = PyBytes_AS_STRING(blob)
         n: uint16_t = 0
@@ -918,14 +922,13 @@ class PendingList:
         seq_high: uint32_t = 0
         base_ms: uint64_t = 0
         which: uint32_t
-        i: uint32_t
         if size >= HEADER_BYTES:
             memcpy(cython.address(n), p, 2)
             memcpy(cython.address(n_large), p + 2, 2)
             memcpy(cython.address(seq_high), p + 4, 4)
             memcpy(cython.address(base_ms), p + 8, 8)
         large_at: cython.Py_ssize_t = HEADER_BYTES + n * ROW_BYTES
-        if n == 0 or n > ROWS_MAX or number >= NUMBERS_MAX or size != large_at + n_large * LARGE_BYTES:
+        if n == 0 or n > ROWS_MAX or size != large_at + n_large * LARGE_BYTES:
             raise ValueError(f"pending chunk {number}: {size} bytes are not {n} rows")
         first_ms: uint32_t
         first_seq: uint32_t
@@ -967,14 +970,13 @@ class PendingList:
     def check_order(self, at):
         """Raise ValueError unless a chunk's rows ascend and lie between its neighbours."""
         c = self.slots[at].chunk
-        i: uint32_t
         ids: list[tuple[int, int]] = [(ms_of(c, i), seq_of(c, i)) for i in range(c.n)]
         if at > 0:
             before = self.slots[at - 1].chunk
             ids.insert(0, (ms_of(before, before.n - 1), seq_of(before, before.n - 1)))
         if at + 1 < self.slot_count:
             ids.append((self.slots[at + 1].ms, self.slots[at + 1].seq))
-        for earlier, later in zip(ids, ids[1:], strict=False):
+        for earlier, later in pairwise(ids):
             if earlier >= later:
                 raise ValueError(f"pending chunk {c.no}: {earlier} is not below {later}")
         return 0

@@ -64,7 +64,9 @@ def test_bounds_are_read_as_redis_reads_them(oracle: Client, text: bytes) -> Non
         assert no_end == (end == Reply("-", b"ERR invalid end ID for the interval"))
 
 
-any_id = st.tuples(*[st.one_of(st.sampled_from([0, 1, ids.U64_MAX]), st.integers(0, ids.U64_MAX))] * 2)
+any_id = st.tuples(
+    *[st.one_of(st.sampled_from([0, 1, ids.U64_MAX]), st.integers(0, ids.U64_MAX))] * 2
+)
 
 
 @given(id=any_id)

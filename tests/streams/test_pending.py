@@ -114,7 +114,9 @@ class PendingMachine(RuleBasedStateMachine):
 
     @rule(start=st.one_of(st.just(MIN), ids), cidx=cidxs, limit=st.integers(0, 300))
     def history(self, start: ID, cidx: int, limit: int) -> None:
-        mine = [id for id in sorted(self.model) if id >= start and self.model[id][0] == cidx][:limit]
+        mine = [id for id in sorted(self.model) if id >= start and self.model[id][0] == cidx][
+            :limit
+        ]
         assert self.list.deliver_again(start, cidx, limit, 99) == mine
         for id in mine:
             self.model[id] = (cidx, 99, min(self.model[id][2] + 1, U64))
