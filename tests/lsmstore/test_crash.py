@@ -1,4 +1,4 @@
-"""A crash after every operation of a workload, under every policy: the prefix rule holds each time."""
+"""A crash after every operation of a workload, under every policy: the prefix rule holds."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.lsmstore.support import (
     open_store,
     seeded,
 )
+from tests.seeds import seeds
 
 POLICIES = {"lose": LOSE_ALL, "keep": KEEP_ALL, "mixed": MIXED}
 
@@ -91,7 +92,7 @@ def recover(fs: SimFS, progress: Progress) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_a_crash_after_any_operation_leaves_a_prefix(policy: str, seed: int) -> None:
     rng = seeded(seed)
     workload = Workload(SimFS(), rng, steps=120)
