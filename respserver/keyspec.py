@@ -63,15 +63,13 @@ class KeysAfter:
         return self.flags
 
     def find(self, argv: Sequence[bytes]) -> list[int]:
-        """Positions of the keys in ``argv``; empty if the words do not pair up."""
+        """Positions of the keys in ``argv``; a word that has no partner is none of them."""
         pos = 1
         while pos < len(argv):
             option = argv[pos].upper()
             if option == self.word:
-                count = len(argv) - pos - 1
-                if count == 0 or count % 2:
-                    return []
-                return list(range(pos + 1, pos + 1 + count // 2))
+                count = (len(argv) - pos - 1) // 2
+                return list(range(pos + 1, pos + 1 + count))
             taken = self.options.get(option)
             if taken is None:
                 return []

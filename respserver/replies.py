@@ -174,10 +174,14 @@ def encode_other(value: Any, proto: cython.int, buf: Buf) -> cython.int:
 
 
 def double_text(value: float) -> bytes:
-    """A double as Redis prints it: shortest digits, an exponent only where it saves many zeros."""
+    """A double as Redis prints it: whole numbers in full, others by their shortest digits, with an
+    exponent only where it saves many zeros.
+    """
     text = repr(value)
     if text in ("inf", "-inf", "nan"):
         return text.encode()
+    if abs(value) <= 1 << 62 and value == int(value):
+        return b"%d" % int(value)
     sign = "-" if text.startswith("-") else ""
     mantissa, _, exponent = text.lstrip("-").partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -186,8 +190,6 @@ def double_text(value: float) -> bytes:
     stripped = digits.rstrip("0")
     power += len(digits) - len(stripped)
     digits = stripped
-    if digits == "":
-        return (sign + "0").encode()
     scientific = power + len(digits) - 1
     if power >= 0 and abs(scientific) < len(digits) + 7:
         plain = digits + "0" * power

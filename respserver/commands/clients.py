@@ -373,7 +373,7 @@ def setinfo(call: Call) -> Simple:
         raise ReplyError(b"ERR Unrecognized option '%s'" % c_string(option))
     if not printable(value):
         raise ReplyError(
-            b"ERR %s cannot contain spaces, newlines or special characters." % option.lower()
+            b"ERR %s cannot contain spaces, newlines or special characters." % option
         )
     if option.upper() == b"LIB-NAME":
         call.session.lib_name = value

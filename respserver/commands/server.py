@@ -104,10 +104,10 @@ def config_resetstat(call: Call) -> Simple:
     return OK
 
 
-def refuse_setting(name: str, why: str) -> ReplyError:
+def refuse_setting(name: bytes, why: str) -> ReplyError:
     """CONFIG SET changed nothing, because of this setting."""
     return ReplyError(
-        f"ERR CONFIG SET failed (possibly related to argument '{name}') - {why}".encode()
+        b"ERR CONFIG SET failed (possibly related to argument '%s') - %s" % (name, why.encode())
     )
 
 
@@ -139,15 +139,15 @@ def config_set(call: Call) -> Simple:
                 b"ERR Unknown option or number of arguments for CONFIG SET - '%s'" % c_string(word)
             )
         if name in changes:
-            raise refuse_setting(name, "duplicate parameter")
+            raise refuse_setting(word, "duplicate parameter")
         if name in SETTINGS and not SETTINGS[name].live:
-            raise refuse_setting(name, "can't set immutable config")
+            raise refuse_setting(word, "can't set immutable config")
         changes[name] = value.decode(errors="surrogateescape")
     for name, text in changes.items():
         try:
             config.check_live(name, text)
         except ValueError as error:
-            raise refuse_setting(name, str(error)) from None
+            raise refuse_setting(name.encode(), str(error)) from None
 
     for name, text in changes.items():
         config.apply_live(name, text)

@@ -1,0 +1,218 @@
+"""A server of plain Python around the handlers: what they may touch, and no more.
+
+`Node.run()` does what the loop does for one command: looks it up, checks arity and password, calls
+the handler, and encodes what comes back.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import respserver.commands  # fills the table
+from lsmstore.buf import Buf
+from respserver import errors
+from respserver.replies import encode
+from respserver.settings import Config, load
+from respserver.spec import NO_AUTH, lookup
+from respserver.stats import ServerStats
+from streams.keyspace import WrongTypeError
+
+assert respserver.commands
+
+NOW_MS = 1_700_000_123_456
+
+
+@dataclass
+class Waiting:
+    """A blocked client's wait."""
+
+    keys: tuple[bytes, ...]
+
+
+@dataclass
+class Session:
+    """A client."""
+
+    id: int
+    addr: str
+    laddr: str = "127.0.0.1:6379"
+    fd: int = 7
+    name: bytes = b""
+    lib_name: bytes = b""
+    lib_ver: bytes = b""
+    proto: int = 2
+    db: int = 0
+    authenticated: bool = False
+    created_ms: int = NOW_MS - 5_500
+    last_interaction_ms: int = NOW_MS - 1_500
+    blocked: Waiting | None = None
+    close_after_reply: bool = False
+    no_evict: bool = False
+    no_touch: bool = False
+    last_command: bytes = b""
+    query_buffer_bytes: int = 0
+    output_bytes: int = 0
+
+
+class Keys:
+    """Keyspace and journal in one: a dict a database; a stream is a list."""
+
+    def __init__(self, databases: int) -> None:
+        self.namespaces = list(range(1, databases + 1))
+        self.tables: dict[int, dict[bytes, bytes | list[bytes]]] = {
+            ns: {} for ns in self.namespaces
+        }
+        self.flushed: list[int] = []
+
+    def kind(self, ns: int, key: bytes) -> bytes | None:
+        held = self.tables[ns].get(key)
+        return None if held is None else b"string" if isinstance(held, bytes) else b"stream"
+
+    def string(self, ns: int, key: bytes) -> bytes | None:
+        held = self.tables[ns].get(key)
+        if isinstance(held, list):
+            raise WrongTypeError
+        return held
+
+    def keys(self, ns: int) -> Iterator[bytes]:
+        yield from self.tables[ns]
+
+    def size(self, ns: int) -> int:
+        return len(self.tables[ns])
+
+    def scan(self, ns: int, cursor: int, count: int) -> tuple[int, list[tuple[bytes, bytes]]]:
+        ordered = sorted((zlib.crc32(key), key) for key in self.tables[ns])
+        found = [(at, key) for at, key in ordered if at >= cursor]
+        page, rest = found[:count], found[count:]
+        while rest and page and rest[0][0] == page[-1][0]:
+            page.append(rest.pop(0))
+        kinds = [(key, self.kind(ns, key) or b"none") for _, key in page]
+        return (rest[0][0] if rest else 0), kinds
+
+    def set_string(self, ns: int, key: bytes, value: bytes) -> None:
+        self.tables[ns][key] = value
+
+    def delete_key(self, ns: int, key: bytes) -> None:
+        del self.tables[ns][key]
+
+    def flush_database(self, db: int) -> None:
+        self.flushed.append(db)
+        self.tables[self.namespaces[db]].clear()
+
+
+@dataclass
+class Store:
+    """The log's position."""
+
+    written_lsn: int = 42
+
+
+@dataclass
+class Server:
+    """The server as handlers see it."""
+
+    config: Config
+    keyspace: Keys
+    sessions: dict[int, Session] = field(default_factory=dict)
+    stats: ServerStats = field(default_factory=ServerStats)
+    store: Store = field(default_factory=Store)
+    started_ms: int = NOW_MS - 90_000_000
+    last_save_ms: int = NOW_MS - 60_000
+    run_id: str = "a" * 40
+    port: int = 6379
+    done: list[Any] = field(default_factory=list)
+
+    def kill(self, session: Session) -> None:
+        self.done.append(("kill", session.id))
+        del self.sessions[session.id]
+
+    def unblock(self, session: Session, with_error: bool) -> bool:
+        self.done.append(("unblock", session.id, with_error))
+        session.blocked = None
+        return True
+
+    def request_shutdown(self) -> None:
+        self.done.append("shutdown")
+
+    def flush_now(self) -> None:
+        self.done.append("flush")
+
+    def settings_changed(self, names: frozenset[str]) -> None:
+        self.done.append(names)
+
+    def stream_figures(self) -> dict[str, int]:
+        return {"pending_entries": 10, "pending_bytes": 224, "memtable_flushes": 3}
+
+
+@dataclass
+class Call:
+    """What a handler gets."""
+
+    argv: list[bytes]
+    session: Session
+    server: Server
+    now_ms: int
+
+    @property
+    def keyspace(self) -> Keys:
+        return self.server.keyspace
+
+    @property
+    def journal(self) -> Keys:
+        return self.server.keyspace
+
+    @property
+    def ns(self) -> int:
+        return self.keyspace.namespaces[self.session.db]
+
+
+class Node:
+    """A server and its clients."""
+
+    def __init__(self, **settings: str) -> None:
+        flags = {name.replace("_", "-"): text for name, text in settings.items()}
+        config = load(flags=flags)
+        self.server = Server(config, Keys(config.databases))
+        self.now_ms = NOW_MS
+        self.client = self.connect()
+
+    def connect(self) -> Session:
+        number = len(self.server.sessions) + 1
+        session = Session(number, f"127.0.0.1:{50000 + number}")
+        session.authenticated = self.server.config.requirepass == ""
+        self.server.sessions[number] = session
+        return session
+
+    def stream(self, key: bytes, db: int = 0) -> None:
+        """Put a stream at `key`."""
+        self.server.keyspace.tables[self.server.keyspace.namespaces[db]][key] = []
+
+    def run(self, *words: bytes | str, session: Session | None = None) -> bytes:
+        """The reply to one command."""
+        argv = [word if isinstance(word, bytes) else word.encode() for word in words]
+        client = session or self.client
+        out = Buf()
+        encode(self.answer(argv, client), client.proto, out)
+        return out.take()
+
+    def answer(self, argv: Sequence[bytes], client: Session) -> Any:
+        spec = lookup(argv)
+        if spec is None:
+            base = lookup(argv[:1])
+            return errors.unknown_command(argv) if base is None else errors.unknown_subcommand(argv)
+        if not spec.takes(len(argv)):
+            return errors.wrong_arity(spec.name)
+        if not client.authenticated and not spec.flags & NO_AUTH:
+            return errors.ReplyError(errors.NOAUTH)
+        client.last_command = spec.name
+        assert spec.handler is not None, spec.name
+        call: Any = Call(list(argv), client, self.server, self.now_ms)
+        try:
+            return spec.handler(call)
+        except errors.ReplyError as refusal:
+            return refusal
+        except WrongTypeError:
+            return errors.ReplyError(errors.WRONGTYPE)

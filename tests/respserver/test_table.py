@@ -1,0 +1,322 @@
+"""The command table walked: every declaration agrees with itself, and with redis-server 8.2.3."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+import respserver.commands
+from respserver import spec as spec_module
+from respserver import syntax
+from respserver.commands.introspection import docs, every_command, info
+from respserver.keyspec import counted_keys, keys_after_streams
+from respserver.spec import ADMIN, FAST, TABLE, WRITE, CommandSpec, declare, lookup, lookup_name
+from respserver.syntax import Argument
+from tests.respserver.fakes import Node
+from tests.respserver.test_replies import encoded
+from tests.servers import Server
+
+assert respserver.commands
+
+SPECS = list(every_command(TABLE))
+NAMES = [spec.name.decode() for spec in SPECS]
+EACH = pytest.mark.parametrize("spec", SPECS, ids=NAMES)
+SEEDS = range(50)
+
+# Redis declares fewer words than the arity asks for: the missing ones are not in its syntax.
+SYNTAX_SHORTER_THAN_ARITY = {b"client|kill", b"debug"}
+
+
+def call_name(spec: CommandSpec) -> list[bytes]:
+    return spec.name.split(b"|")
+
+
+def is_container(spec: CommandSpec) -> bool:
+    return bool(spec.subcommands) and spec.handler is None
+
+
+@EACH
+def test_arity_agrees_with_syntax(spec: CommandSpec) -> None:
+    least, fixed = syntax.arity(spec.arguments)
+    words = least + len(call_name(spec))
+    if is_container(spec):
+        assert spec.arity == -2
+    elif spec.name in SYNTAX_SHORTER_THAN_ARITY:
+        assert words < -spec.arity
+    elif spec.arity > 0:
+        assert fixed
+        assert words == spec.arity
+    else:
+        assert words == -spec.arity
+
+
+@EACH
+def test_every_command_is_handled(spec: CommandSpec) -> None:
+    assert (spec.handler is None) == (spec.hot is not None or is_container(spec))
+
+
+@EACH
+def test_examples_satisfy_the_arity(spec: CommandSpec) -> None:
+    if is_container(spec) or spec.name in SYNTAX_SHORTER_THAN_ARITY:
+        assert not spec.takes(1)
+        return
+    for seed in SEEDS:
+        argv = call_name(spec) + syntax.example(spec.arguments, Random(seed))
+        assert spec.takes(len(argv)), (seed, argv)
+        assert lookup(argv) is spec
+
+
+@EACH
+def test_key_specs_find_the_keys_of_examples(spec: CommandSpec) -> None:
+    """Keys are marked in the example; every other word may look like an option."""
+    for seed in SEEDS:
+        random = Random(seed)
+
+        def value(argument: Argument, random: Random = random) -> bytes:
+            if argument.type == "key":
+                return b"key:%d" % random.getrandbits(64)
+            return random.choice((b"STREAMS", b"streams", b"COUNT", b"7"))
+
+        argv = call_name(spec) + syntax.example(spec.arguments, random, value)
+        marked = [pos for pos, word in enumerate(argv) if word.startswith(b"key:")]
+        assert sorted(spec.find_keys(argv)) == marked, (seed, argv)
+
+
+@EACH
+def test_lookup_by_full_name(spec: CommandSpec) -> None:
+    assert lookup_name(spec.name) is spec
+    assert lookup_name(spec.name.upper()) is spec
+    assert lookup(call_name(spec)) is spec
+
+
+def test_a_consumer_may_be_called_streams() -> None:
+    keys = keys_after_streams("RO access", start=4)
+    for words, found in (
+        (b"GROUP g STREAMS COUNT 1 STREAMS a b > >", [7, 8]),
+        (b"GROUP STREAMS STREAMS NOACK STREAMS a >", [6]),
+        (b"COUNT 5 GROUP g c STREAMS a b c > > >", [7, 8, 9]),
+        (b"GROUP g c STREAMS", []),
+        (b"GROUP g c STREAMS a", []),
+        (b"GROUP g c FOO STREAMS a >", []),
+        (b"GROUP g", []),
+        (b"BLOCK", []),
+    ):
+        assert keys.find([b"XREADGROUP", *words.split()]) == found
+
+
+def test_keys_that_are_counted() -> None:
+    keys = counted_keys("RO access", 2)
+    for words, found in (
+        (b"script 2 a b more", [3, 4]),
+        (b"script 0 a", []),
+        (b"script x a", []),
+        (b"script -1 a", []),
+        (b"script 3 a b", []),
+        (b"script", []),
+    ):
+        assert keys.find([b"EVAL", *words.split()]) == found
+
+
+def test_a_command_cannot_be_declared_twice() -> None:
+    with pytest.raises(ValueError, match="GET is declared twice"):
+        declare("GET", "key", "", arity=2, since="1.0.0")
+    with pytest.raises(ValueError, match="unknown ACL category"):
+        declare("NEVER", "", "", arity=1, since="1.0.0", acl="streams")
+    assert b"never" not in TABLE
+
+
+def test_categories_follow_from_flags() -> None:
+    assert spec_module.TABLE[b"del"].acl == ("keyspace", "write", "slow")
+    assert spec_module.TABLE[b"unlink"].flags == WRITE | FAST
+    assert spec_module.TABLE[b"unlink"].acl == ("keyspace", "write", "fast")
+    assert spec_module.TABLE[b"shutdown"].flags & ADMIN
+    assert spec_module.TABLE[b"shutdown"].acl == ("admin", "slow", "dangerous")
+
+
+# What respq prints follows 7.4 and what it has; below, what 8.2.3 has beyond that. A path leads to
+# what is left out of its reply; a path that leads nowhere fails the test.
+NEWER_OR_ABSENT: dict[bytes, tuple[tuple[bytes, ...], ...]] = {
+    b"xadd": ((b"arguments", b"condition"), (b"history", b"8.2.0")),
+    b"xtrim": ((b"arguments", b"trim", b"arguments", b"condition"), (b"history", b"8.2.0")),
+    b"client|list": ((b"history", b"8.0.0"),),
+    b"set": tuple(
+        (b"arguments", b"expiration", b"arguments", name)
+        for name in (b"seconds", b"milliseconds", b"unix-time-seconds", b"unix-time-milliseconds")
+    ),
+}
+SUBCOMMANDS_ABSENT = {
+    b"client": {
+        *(b"client|caching", b"client|getredir", b"client|pause", b"client|reply"),
+        *(b"client|tracking", b"client|trackinginfo", b"client|unpause"),
+    },
+    b"config": {b"config|rewrite"},
+}
+
+
+def without(value: Any, path: tuple[bytes, ...]) -> Any:
+    """`value` less the member that the path leads to, by key, `name`, or first element."""
+    first, *rest = path
+    if isinstance(value, dict):
+        assert first in value, path
+        return {
+            key: without(member, tuple(rest)) if key == first and rest else member
+            for key, member in value.items()
+            if key != first or rest
+        }
+
+    def named(member: Any) -> bool:
+        return bool((member[b"name"] if isinstance(member, dict) else member[0]) == first)
+
+    assert any(named(member) for member in value), path
+    return [
+        without(member, tuple(rest)) if named(member) and rest else member
+        for member in value
+        if not named(member) or rest
+    ]
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+@EACH
+def test_command_info_is_that_of_redis(spec: CommandSpec, proto: int, oracle: Server) -> None:
+    """To the byte; of a container, what it says of itself: its subcommands come by themselves."""
+    with oracle.connect(proto) as client:
+        theirs = client.raw("COMMAND", "INFO", spec.name)
+        if not spec.subcommands:
+            assert encoded([info(spec)], proto) == theirs
+            return
+        own = info(spec)
+        client.send("COMMAND", "INFO", spec.name)
+        described = client.read()[1].value[0].value
+        assert encoded(own[:9], proto)[4:] == theirs[9:][: len(encoded(own[:9], proto)) - 4]
+        subcommands = {sub.value[0].value for sub in described[9].value}
+        absent = SUBCOMMANDS_ABSENT.get(spec.name, set())
+        assert {sub.name for sub in spec.subcommands.values()} == subcommands - absent
+        assert absent <= subcommands
+
+
+@EACH
+def test_command_docs_are_those_of_redis(spec: CommandSpec, oracle: Server) -> None:
+    with oracle.connect(3) as client:
+        theirs = client.call("COMMAND", "DOCS", spec.name)[spec.name]
+    theirs.pop(b"subcommands", None)
+    for path in NEWER_OR_ABSENT.get(spec.name, ()):
+        theirs = without(theirs, path)
+    ours = docs(spec)
+    ours.pop(b"subcommands", None)
+    if spec.name == b"set":  # one way of the choice is left
+        expiration = theirs[b"arguments"].pop()
+        (keepttl,) = expiration[b"arguments"]
+        theirs[b"arguments"].append({**keepttl, b"flags": [b"optional"]})
+    assert parsed(ours) == ordered(theirs)
+
+
+def ordered(value: Any) -> Any:
+    """Maps as lists of pairs, so that their order counts."""
+    if isinstance(value, dict):
+        return [(key, ordered(member)) for key, member in value.items()]
+    return [ordered(member) for member in value] if isinstance(value, list) else value
+
+
+def parsed(value: Any) -> Any:
+    """A value of ours as a client of RESP3 reads it."""
+    if isinstance(value, dict):
+        return [(key, parsed(member)) for key, member in value.items()]
+    if hasattr(value, "members"):
+        return [parsed(member) for member in value.members]
+    if hasattr(value, "text"):
+        return value.text
+    return [parsed(member) for member in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+@EACH
+def test_command_docs_to_the_byte(spec: CommandSpec, proto: int, oracle: Server) -> None:
+    """Of the commands that have nothing newer and no subcommands, whose order is a hash table's."""
+    with oracle.connect(proto) as client:
+        theirs = client.raw("COMMAND", "DOCS", spec.name)
+    ours = encoded({spec.name: docs(spec)}, proto)
+    same = spec.name not in NEWER_OR_ABSENT and not spec.subcommands
+    assert (ours == theirs) == same
+
+
+def test_forms_of_command_agree() -> None:
+    node = Node()
+    everything = encoded([info(spec) for spec in TABLE.values()], 2)
+    assert node.run("COMMAND") == everything
+    assert node.run("COMMAND", "INFO") == everything
+    assert node.run("COMMAND", "COUNT") == b":%d\r\n" % len(TABLE)
+    assert node.run("COMMAND", "LIST") == encoded([spec.name for spec in SPECS], 2)
+    assert node.run("COMMAND", "INFO", "nope", "get") == encoded([None, info(TABLE[b"get"])], 2)
+    assert node.run("COMMAND", "DOCS", "nope", "get") == encoded({b"get": docs(TABLE[b"get"])}, 2)
+    assert node.run("COMMAND", "DOCS") == encoded(
+        {spec.name: docs(spec) for spec in TABLE.values()}, 2
+    )
+    assert node.run("COMMAND", "LIST", "FILTERBY", "ACLCAT", "STRING") == encoded(
+        [b"get", b"set"], 2
+    )
+
+
+GETKEYS = (
+    "GETKEYS SET k v",
+    "GETKEYS XADD s * f v",
+    "GETKEYS XREAD COUNT 1 BLOCK 5 STREAMS a b c 0 0 0",
+    "GETKEYS XREADGROUP GROUP g STREAMS STREAMS a >",
+    "GETKEYS XREAD STREAMS a b 0",
+    "GETKEYS XREAD COUNT 1 BLOCK 5",
+    "GETKEYS DEL a b c",
+    "GETKEYS PING",
+    "GETKEYS PING a",
+    "GETKEYS CLIENT LIST",
+    "GETKEYS FOO a",
+    "GETKEYS CLIENT FOO",
+    "GETKEYS GET",
+    "GETKEYS GET a b",
+    "GETKEYSANDFLAGS GET a",
+    "GETKEYSANDFLAGS SET a b",
+    "GETKEYSANDFLAGS SET a b nx get",
+    "GETKEYSANDFLAGS DEL a b",
+    "GETKEYSANDFLAGS EXISTS a b",
+    "GETKEYSANDFLAGS XREAD STREAMS a 0",
+    "GETKEYSANDFLAGS FOO a",
+    "HELP",
+    "LIST FILTERBY PATTERN XAD*",
+    "LIST FILTERBY MODULE x",
+    "LIST FILTERBY ACLCAT nope",
+    "LIST FILTERBY FOO x",
+    "LIST FILTERBY PATTERN",
+    "LIST FOO",
+    "COUNT x",
+    "FOO",
+)
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+@pytest.mark.parametrize("words", GETKEYS)
+def test_command_subcommands_answer_as_redis_does(words: str, proto: int, oracle: Server) -> None:
+    node = Node()
+    node.client.proto = proto
+    with oracle.connect(proto) as client:
+        assert node.run("COMMAND", *words.split()) == client.raw("COMMAND", *words.split())
+
+
+def test_valid_calls_are_never_syntax_errors() -> None:
+    """The fuzzer: what the declaration allows, the handler reads."""
+    ran = 0
+    for spec in SPECS:
+        if spec.handler is None or spec.name.startswith(b"x") or spec.name == b"shutdown":
+            continue
+        for seed in SEEDS:
+            node = Node()
+            node.stream(b"k2")
+            argv = call_name(spec) + syntax.example(spec.arguments, Random(seed))
+            if not spec.takes(len(argv)):
+                continue
+            reply = node.run(*argv)
+            # Redis declares both filters of CLIENT LIST as optional and refuses them together.
+            both = spec.name == b"client|list" and {b"TYPE", b"ID"} <= set(argv)
+            assert reply.startswith(b"-ERR syntax error") == both, (seed, argv)
+            assert not reply.startswith(b"-ERR wrong number"), (seed, argv)
+            ran += 1
+    assert ran > 1000
