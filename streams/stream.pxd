@@ -64,6 +64,8 @@ cdef class Stream:
     cdef readonly dict groups
     cdef public uint32_t next_gid
     cdef public list dropped_gids
+    cdef public list dropped_pages
+    cdef public bint stored
     cdef public bint dirty
     cdef public bint dropped
     cdef public uint64_t applied_lsn
@@ -100,8 +102,9 @@ cdef class Stream:
     cdef uint64_t skip_live(self, uint64_t pos, uint64_t n) noexcept
     cdef uint64_t take_until(self, uint64_t start, uint64_t end, uint64_t limit) noexcept
     cdef int64_t copy(self, Buf out, uint64_t start, uint64_t end) except -1
-    cdef int64_t copy_reverse(self, Buf out, uint64_t start, uint64_t end,
-                              uint64_t limit) except -1
+    cdef int64_t copy_reverse(self, Buf out, uint64_t start, uint64_t end) except -1
+    cdef uint64_t back_live(self, uint64_t end, uint64_t start, uint64_t n) noexcept
+    cdef Py_ssize_t mem_index(self, uint64_t pos) noexcept
     cdef list missing(self, uint64_t start, uint64_t end, Py_ssize_t limit)
     cdef Py_ssize_t wire_estimate(self, uint64_t start, uint64_t end) noexcept
     cdef uint64_t trim_target(self, bint by_id, uint64_t ms_or_length, uint64_t seq,

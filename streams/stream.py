@@ -127,6 +127,8 @@ class Stream:
         self.groups = {}
         self.next_gid = 1
         self.dropped_gids = []
+        self.dropped_pages = []
+        self.stored = False
         self.node_fields = Buf(16)
         self.first_known = False
         self.dirty = False
@@ -358,6 +360,7 @@ class Stream:
         if self.deleted_pages:
             for number in [n for n in self.deleted_pages if (n + 1) * PAGE_BITS <= self.mark_pos]:
                 del self.deleted_pages[number]
+                self.dropped_pages.append(number)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -487,24 +490,12 @@ class Stream:
         """The block that holds ``pos`` if it is in memory, else None. REQUIRES: mark <= pos < end."""
         block: Block = self.tail
         run: Run
-        low: cython.Py_ssize_t
-        high: cython.Py_ssize_t
-        middle: cython.Py_ssize_t
         if block is not None and pos >= block.first_pos:
             return block
         if len(self.mem) > 0:
             block = self.mem[0]
             if pos >= block.first_pos:
-                low = 0
-                high = len(self.mem) - 1
-                while low < high:
-                    middle = (low + high + 1) // 2
-                    block = self.mem[middle]
-                    if block.first_pos <= pos:
-                        low = middle
-                    else:
-                        high = middle - 1
-                return self.mem[low]
+                return self.mem[self.mem_index(pos)]
         run = self.run_at(pos)
         return run.blocks[run.block_at_pos(pos)]
 
@@ -537,6 +528,11 @@ class Stream:
         out: list = []
         run: Run
         i: uint32_t
+        if len(self.runs) == 0:
+            return out
+        run = self.runs[len(self.runs) - 1]
+        if start >= run.end_pos:
+            return out
         for run in self.runs:
             if run.end_pos <= start:
                 continue
@@ -557,6 +553,7 @@ class Stream:
         run: Run
         block: Block
         i: uint32_t
+        at: cython.Py_ssize_t
         for run in self.runs:
             if run.end_pos <= start:
                 continue
@@ -566,10 +563,29 @@ class Stream:
             while i < run.n_blocks and run.first_pos + run.first_ordinals[i] < end:
                 total += run.raw_lens[i]
                 i += 1
-        for block in self.mem:
-            if block.first_pos + block.count > start and block.first_pos < end:
-                total += block.wire_length()
+        at = self.mem_index(start)
+        while at < len(self.mem):
+            block = self.mem[at]
+            if block.first_pos >= end:
+                break
+            total += block.wire_length()
+            at += 1
         return total
+
+    def mem_index(self, pos):
+        """Which block of the memtable holds ``pos``; the first one if ``pos`` is before them all."""
+        low: cython.Py_ssize_t = 0
+        high: cython.Py_ssize_t = len(self.mem) - 1
+        middle: cython.Py_ssize_t
+        block: Block
+        while low < high:
+            middle = (low + high + 1) // 2
+            block = self.mem[middle]
+            if block.first_pos <= pos:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     def seek(self, ms, seq):
         """The first position, live or deleted, whose ID is ``ms-seq`` or above. May read one block."""
@@ -704,13 +720,25 @@ class Stream:
             pos = block.first_pos + stop
         return n
 
-    def copy_reverse(self, out, start, end, limit):
-        """As ``copy``, from the last entry to the first, at most ``limit`` entries."""
+    def back_live(self, end, start, n):
+        """The lowest position of [start, end) so that at most ``n`` live entries lie between it and ``end``."""
+        if self.deleted_above_mark == 0:
+            return end - n if n < end - start else start
+        while end > start:
+            if not self.is_deleted(end - 1):
+                if n == 0:
+                    break
+                n -= 1
+            end -= 1
+        return end
+
+    def copy_reverse(self, out, start, end):
+        """As ``copy``, from the last entry to the first."""
         block: Block = None
         i: uint32_t
         n: int64_t = 0
         pos: uint64_t = end
-        while pos > start and cython.cast(uint64_t, n) < limit:
+        while pos > start:
             pos -= 1
             if self.is_deleted(pos):
                 continue
@@ -876,7 +904,7 @@ class Stream:
         else:
             stop = self.seek(end[0], end[1] + 1)
         if reverse:
-            n = self.copy_reverse(out, first, stop, limit)
+            n = self.copy_reverse(out, self.back_live(stop, first, limit), stop)
         else:
             n = self.copy(out, first, self.take_until(first, stop, limit))
         return n, out.take()

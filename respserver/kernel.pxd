@@ -1,0 +1,56 @@
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from respserver.replies cimport encode
+from respserver.scan cimport (
+    SCAN_COMMAND,
+    SCAN_EMPTY,
+    SCAN_ERROR,
+    SCAN_INLINE,
+    SCAN_MORE,
+    Args,
+)
+from respserver.session cimport Session
+from respserver.verbs cimport VERB_BLOCK, VERB_COLD, VERB_DONE, VERB_STREAM, Verbs
+from streams.journal cimport Journal
+
+
+@cython.final
+cdef class Verb:
+    cdef readonly bytes name
+    cdef readonly object spec
+    cdef readonly dict subcommands
+    cdef int hot
+    cdef Py_ssize_t arity
+    cdef bint writes
+    cdef bint frees
+    cdef bint open_to_all
+    cdef object handler
+    cdef public uint64_t calls
+    cdef public uint64_t rejected
+    cdef public uint64_t failed
+
+
+@cython.final
+cdef class Kernel:
+    cdef Args args
+    cdef readonly Verbs verbs
+    cdef readonly Journal journal
+    cdef readonly dict table
+    cdef object server
+    cdef object make_call
+    cdef readonly list dirty
+    cdef readonly list unfinished
+    cdef public bint ticking
+    cdef public Py_ssize_t query_limit_bytes
+    cdef bytes recent_name
+    cdef Verb recent
+    cdef bytes inline_wire
+
+    cdef Py_ssize_t run(self, Session session, const char* p, Py_ssize_t n) except -1
+    cdef int take_inline(self, Session session) except -1
+    cdef Verb find_verb(self)
+    cdef int execute(self, Session session) except -1
+    cdef int perform(self, Verb verb, Session session) except -1
+    cdef int call_handler(self, Verb verb, Session session) except -1
+    cdef int queue(self, Session session) except -1

@@ -1,0 +1,345 @@
+"""From received bytes to replies: scan, look up, pass the gates, run.
+
+Rules: the gates stand in ``execute`` in Redis' order, one line each: known command, arity, authentication. A verb
+that is compiled and one that is a Python handler pass the same gates and stand in the same table. Three failures
+are never mixed: a refusal (ReplyError) answers; malformed input answers and closes; a failing store ends the server.
+Commands of one client run in order; while it is blocked, paused or being sent a long reply, its input waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cython.cimports.libc.string import memcmp
+from cython.cimports.respserver.replies import encode
+
+from lsmstore.errors import Corruption
+from respserver.errors import (
+    NOAUTH,
+    WRONGTYPE,
+    ReplyError,
+    unknown_command,
+    unknown_subcommand,
+    wrong_arity,
+)
+from respserver.scan import Args, split_inline
+from respserver.session import Session
+from respserver.spec import NO_AUTH, WRITE, CommandSpec
+from respserver.verbs import HOT, Verbs, encode_command
+from streams.journal import Journal
+from streams.keyspace import WrongTypeError
+
+COMMIT_BYTES = 1 << 20
+REPLY_BYTES = 1 << 18
+COLD_RECORD_BYTES = 4096
+COLD_ARGUMENT_BYTES = 96
+
+# These give space back and may draw on the log's reserve when the disk is full.
+FREEING = frozenset(
+    {
+        b"xack",
+        b"xdel",
+        b"xtrim",
+        b"del",
+        b"unlink",
+        b"flushdb",
+        b"flushall",
+        b"xgroup|destroy",
+        b"xgroup|delconsumer",
+    }
+)
+# A browser that was tricked into talking to this port says one of these first.
+CROSS_PROTOCOL = frozenset({b"post", b"host:"})
+
+
+@cython.final
+@cython.cclass
+class Verb:
+    """A command as the kernel needs it."""
+
+    def __init__(self, spec: CommandSpec) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.arity = spec.arity
+        self.writes = (spec.flags & WRITE) != 0
+        self.frees = spec.name in FREEING
+        self.open_to_all = (spec.flags & NO_AUTH) != 0
+        self.handler = spec.handler
+        self.hot = 0 if spec.hot is None else HOT[spec.hot]
+        self.subcommands = {word: Verb(sub) for word, sub in spec.subcommands.items()}
+        self.calls = 0
+        self.rejected = 0
+        self.failed = 0
+
+
+@cython.final
+@cython.cclass
+class Kernel:
+    """Executes what clients send."""
+
+    def __init__(
+        self,
+        table: dict[bytes, CommandSpec],
+        verbs: Verbs,
+        args: Args,
+        journal: Journal,
+        server: Any,
+        make_call: Callable[[list[bytes], Session], Any],
+    ) -> None:
+        self.table = {name: Verb(spec) for name, spec in table.items()}
+        self.verbs = verbs
+        self.args = args
+        self.journal = journal
+        self.server = server
+        self.make_call = make_call
+        self.dirty = []
+        self.unfinished = []
+        self.ticking = False
+        self.query_limit_bytes = 1 << 30
+        self.recent_name = None
+        self.recent = None
+
+    def feed(self, session: Session, data: bytes) -> None:
+        """Bytes arrived from a client."""
+        used: cython.Py_ssize_t
+        n: cython.Py_ssize_t = PyBytes_GET_SIZE(data)
+        if not self.ticking:
+            self.server.begin_tick()
+        session.last_interaction_ms = self.verbs.now_ms
+        if session.inp.n == 0 and self.may_run(session):
+            used = self.run(session, PyBytes_AS_STRING(data), n)
+            if used < n and not session.close_after_reply:
+                session.inp.put(PyBytes_AS_STRING(data) + used, n - used)
+        else:
+            session.inp.put(PyBytes_AS_STRING(data), n)
+            self.resume(session)
+        if session.inp.n > self.query_limit_bytes:
+            self.server.query_limit_reached(session)
+
+    def resume(self, session: Session) -> None:
+        """Go on with input that has waited."""
+        used: cython.Py_ssize_t
+        if session.inp.n < session.wanted or not self.may_run(session):
+            return
+        if not self.ticking:
+            self.server.begin_tick()
+        used = self.run(session, session.inp.p, session.inp.n)
+        session.inp.drop_front(used)
+        if session.inp.n == 0:
+            session.inp.clear()
+
+    def may_run(self, session: Session) -> bool:
+        """Whether commands of this client may be executed now."""
+        return (
+            session.blocked is None
+            and session.stream_reply is None
+            and not session.paused
+            and not session.close_after_reply
+            and not session.closed
+        )
+
+    def run(self, session, p, n):
+        """Execute the commands in the ``n`` bytes at ``p``; returns how many bytes were used."""
+        status: cython.int
+        at: cython.Py_ssize_t = 0
+        next_at: cython.Py_ssize_t
+        args: Args = self.args
+        session.wanted = 0
+        while at < n:
+            status = args.scan(p + at, n - at, session.authenticated)
+            if status == SCAN_MORE:
+                session.wanted = args.wanted
+                return at
+            if status == SCAN_ERROR:
+                session.refuse(b"ERR Protocol error: " + args.error)
+                session.close_after_reply = True
+                self.queue(session)
+                self.server.count_error(b"ERR")
+                return n
+            next_at = args.end - p
+            if status == SCAN_EMPTY:
+                at = next_at
+                continue
+            if status == SCAN_INLINE and not self.take_inline(session):
+                at = next_at
+                if session.close_after_reply:
+                    return n
+                continue
+            at = next_at
+            self.execute(session)
+            self.queue(session)
+            if self.journal.log.n > COMMIT_BYTES:
+                self.server.commit_early()
+            if not self.may_run(session):
+                return at
+            if session.out.n > REPLY_BYTES and at < n:
+                self.unfinished.append(session)
+                return at
+        return at
+
+    def take_inline(self, session):
+        """Turn an inline line into arguments in wire form; False if there is no command in it."""
+        words = split_inline(self.args.word(0))
+        if words is None:
+            session.refuse(b"ERR Protocol error: unbalanced quotes in request")
+            session.close_after_reply = True
+            self.queue(session)
+            self.server.count_error(b"ERR")
+            return False
+        if not words:
+            return False
+        self.inline_wire = encode_command(words)
+        self.args.scan(PyBytes_AS_STRING(self.inline_wire), len(self.inline_wire), True)
+        return True
+
+    def queue(self, session):
+        """The client has replies that the tick must release."""
+        if not session.queued:
+            session.queued = True
+            self.dirty.append(session)
+        return 0
+
+    def find_verb(self):
+        """The command that the arguments call. Raises ReplyError where there is none or the arity is wrong."""
+        args: Args = self.args
+        verb: Verb = self.recent
+        inner: Verb
+        if (
+            verb is not None
+            and PyBytes_GET_SIZE(self.recent_name) == args.n[0]
+            and memcmp(PyBytes_AS_STRING(self.recent_name), args.p[0], args.n[0]) == 0
+        ):
+            pass
+        else:
+            verb = self.table.get(args.word(0).lower())
+            if verb is None:
+                raise unknown_command(args.words())
+            self.recent = verb
+            self.recent_name = args.word(0)
+        if verb.subcommands and args.count > 1:
+            inner = verb.subcommands.get(args.word(1).lower())
+            if inner is None:
+                raise unknown_subcommand(args.words())
+            verb = inner
+        if args.count != verb.arity if verb.arity >= 0 else args.count < -verb.arity:
+            verb.rejected += 1
+            raise wrong_arity(verb.name)
+        return verb
+
+    def execute(self, session):
+        """Execute the command in ``args``: gates, then the verb."""
+        verb: Verb = None
+        status: cython.int
+        before: cython.Py_ssize_t = session.out.n
+        session.total_commands += 1
+        try:
+            verb = self.find_verb()
+            if not session.authenticated and not verb.open_to_all:
+                verb.rejected += 1
+                raise ReplyError(NOAUTH)
+            verb.calls += 1
+            session.last_command = verb
+            status = self.perform(verb, session)
+        except ReplyError as refusal:
+            status = VERB_DONE
+            self.refuse(session, verb, before, refusal.line)
+        except WrongTypeError:
+            status = VERB_DONE
+            self.refuse(session, verb, before, WRONGTYPE)
+        except Corruption as damage:
+            status = VERB_DONE
+            self.refuse(session, verb, before, b"ERR data is damaged: " + str(damage).encode())
+        if status == VERB_DONE:
+            return 0
+        if status == VERB_BLOCK:
+            self.server.park(
+                session,
+                self.verbs.retry,
+                self.verbs.wait_keys,
+                self.verbs.wait_group,
+                self.verbs.block_ms,
+            )
+        elif status == VERB_COLD:
+            self.server.park_cold(session, self.verbs.retry, self.verbs.missing)
+        else:
+            self.server.begin_long_reply(session, self.verbs.long_reply)
+        return 0
+
+    def refuse(
+        self, session: Session, verb: Verb | None, before: cython.Py_ssize_t, line: bytes
+    ) -> None:
+        """Answer with a refusal; whatever of a reply was begun is taken back."""
+        session.out.n = before
+        if verb is None:
+            if self.args.word(0).lower() in CROSS_PROTOCOL:
+                self.server.cross_protocol(session)
+                return
+        else:
+            verb.failed += 1
+        session.refuse(line)
+        self.server.count_error(line)
+
+    def perform(self, verb, session):
+        """Run a verb or a handler."""
+        if verb.hot:
+            return self.verbs.run(verb.hot, session)
+        if verb.writes:
+            self.verbs.reserve(self.cold_record_bytes(), verb.frees)
+        return self.call_handler(verb, session)
+
+    def cold_record_bytes(self) -> cython.Py_ssize_t:
+        """The most that the records of a Python handler take, which log at most a row an argument."""
+        i: cython.Py_ssize_t
+        n: cython.Py_ssize_t = COLD_RECORD_BYTES
+        for i in range(self.args.count):
+            n += self.args.n[i] + COLD_ARGUMENT_BYTES
+        return n
+
+    def call_handler(self, verb, session):
+        """Run a Python handler and encode what it returns."""
+        value = verb.handler(self.make_call(self.args.words(), session))
+        encode(value, session.proto, session.out)
+        return VERB_DONE
+
+    def retry(self, session: Session, wire: bytes, in_place: bool) -> bool:
+        """Run a parked command again; False if it has to wait on. ``in_place``: read cold blocks at once."""
+        status: cython.int
+        verb: Verb
+        before: cython.Py_ssize_t = session.out.n
+        self.args.scan(PyBytes_AS_STRING(wire), len(wire), True)
+        verb = self.find_verb()
+        self.verbs.may_park = not in_place
+        try:
+            status = self.perform(verb, session)
+        except ReplyError as refusal:
+            status = VERB_DONE
+            self.refuse(session, verb, before, refusal.line)
+        except Corruption as damage:
+            status = VERB_DONE
+            self.refuse(session, verb, before, b"ERR data is damaged: " + str(damage).encode())
+        finally:
+            self.verbs.may_park = True
+        if status == VERB_DONE:
+            self.queue(session)
+            return True
+        if status == VERB_COLD:
+            self.server.park_cold(session, wire, self.verbs.missing)
+        elif status == VERB_STREAM:
+            self.server.begin_long_reply(session, self.verbs.long_reply)
+            return True
+        return False
+
+    def take_dirty(self) -> list[Session]:
+        """The clients with replies to release."""
+        taken = self.dirty
+        self.dirty = []
+        return taken
+
+    def take_unfinished(self) -> list[Session]:
+        """The clients that were cut short because their replies grew long."""
+        taken = self.unfinished
+        self.unfinished = []
+        return taken

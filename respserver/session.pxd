@@ -1,0 +1,42 @@
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from lsmstore.buf cimport Buf
+
+
+@cython.final
+cdef class Session:
+    # who
+    cdef readonly uint64_t id
+    cdef public str addr
+    cdef public str laddr
+    cdef public int fd
+    cdef public bytes name
+    cdef public bytes lib_name
+    cdef public bytes lib_ver
+    cdef readonly int64_t created_ms
+    cdef public int64_t last_interaction_ms
+    cdef public object last_command
+
+    # how it speaks
+    cdef public int proto
+    cdef public int db
+    cdef public bint authenticated
+    cdef public bint no_evict
+    cdef public bint no_touch
+
+    # where it stands
+    cdef public object transport
+    cdef public object blocked
+    cdef public object multi
+    cdef public object stream_reply
+    cdef public bint paused
+    cdef public bint close_after_reply
+    cdef public bint closed
+    cdef public bint queued
+    cdef readonly Buf inp
+    cdef Buf out
+    cdef public uint64_t total_commands
+    cdef Py_ssize_t wanted
+
+    cdef void fail(self, const char* line, Py_ssize_t n) noexcept

@@ -1,0 +1,86 @@
+"""One client: how it speaks, where it stands, what it sent and what it will be sent.
+
+Rules: ``inp`` holds bytes that were received and not yet executed, ``out`` the replies that the tick has not yet
+released. ``blocked`` is what the client waits for (respserver/waiters.py); while it waits, while a long reply is
+being sent (``stream_reply``) and while its socket is full (``paused``), nothing more of ``inp`` is executed.
+"""
+
+from __future__ import annotations
+
+import cython
+
+from lsmstore.buf import Buf
+
+
+@cython.final
+@cython.cclass
+class Session:
+    """The state of one connection."""
+
+    def __init__(self, session_id: int, addr: str, laddr: str, fd: int, now_ms: int) -> None:
+        self.id = session_id
+        self.addr = addr
+        self.laddr = laddr
+        self.fd = fd
+        self.created_ms = now_ms
+        self.last_interaction_ms = now_ms
+        self.inp = Buf(16)
+        self.out = Buf(1024)
+        self.closed = False
+        self.queued = False
+        self.paused = False
+        self.transport = None
+        self.blocked = None
+        self.stream_reply = None
+        self.total_commands = 0
+        self.reset(authenticated=False)
+
+    def reset(self, authenticated: bool) -> None:
+        """As after connecting; RESET does it, too."""
+        self.name = b""
+        self.lib_name = b""
+        self.lib_ver = b""
+        self.proto = 2
+        self.db = 0
+        self.authenticated = authenticated
+        self.no_evict = False
+        self.no_touch = False
+        self.multi = None
+        self.last_command = None
+        self.close_after_reply = False
+
+    def fail(self, line, n):
+        """Answer with an error; ``line`` comes without the ``-``."""
+        self.out.put_byte(45)
+        self.out.put(line, n)
+        self.out.put(b"\r\n", 2)
+
+    def refuse(self, line: bytes) -> None:
+        """Answer with an error line, given without the ``-``."""
+        self.fail(line, len(line))
+
+    def say(self, data: bytes) -> None:
+        """Put encoded bytes into the replies."""
+        self.out.put_bytes(data)
+
+    @property
+    def reply(self) -> Buf:
+        """The replies not yet released."""
+        return self.out
+
+    @property
+    def query_buffer_bytes(self) -> int:
+        """Bytes received and not yet executed."""
+        return cython.cast(cython.Py_ssize_t, self.inp.n)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of replies not yet taken by the socket."""
+        waiting: int = 0
+        if self.transport is not None:
+            waiting = self.transport.get_write_buffer_size()
+        return waiting + cython.cast(cython.Py_ssize_t, self.out.n)
+
+    def take_output(self) -> bytes:
+        """The replies, for the socket."""
+        return self.out.take()

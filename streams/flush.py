@@ -1,0 +1,133 @@
+"""A flush of the memtable: what goes to disk, planned in small slices on the loop.
+
+Rules: the cut is the LSN at which the flush begins. The key directory is frozen at the cut. Each stream that was
+dirty at the cut is written in one slice, as it is then, with its ``applied_lsn``: replay passes over what its rows
+already have, so slices may run ticks apart. A stream that is dropped before its slice is written first (``before_drop``),
+so that the log never names a stream without a header. ``Flush.write`` runs on a thread; ``install`` on the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sortedcontainers import SortedDict
+
+from lsmstore.store import Store
+from streams import rowkeys
+from streams.journal import Journal
+from streams.keyspace import Keyspace
+from streams.stream import Stream
+
+ROWS_PER_SLICE = 256
+
+
+class FlushJob:
+    """One flush, from the cut to the new version of the store."""
+
+    def __init__(self, keyspace: Keyspace, store: Store, journal: Journal) -> None:
+        """REQUIRES: the journal is committed (between two ticks), no other flush is under way."""
+        cut = journal.next_lsn - 1
+        self._keyspace = keyspace
+        self._store = store
+        self.flush = store.begin_flush(cut)
+        self._waiting: dict[int, Stream] = {stream.sid: stream for stream in journal.take_dirty()}
+        self.written: dict[int, Stream] = {}
+        self.memtable_bytes = journal.memtable_bytes
+        journal.memtable_bytes = 0
+        keyspace.frozen = keyspace.rows
+        keyspace.rows = SortedDict()
+        dead = keyspace.dead_sids
+        keyspace.dead_sids = []
+        gone = keyspace.dead_namespaces
+        keyspace.dead_namespaces = []
+        self.flush.add_row(rowkeys.DIRECTORY, keyspace.dump_directory(cut))
+        keyspace.before_drop = self._before_drop
+        self._slices = self._plan(dead, gone)
+
+    def step(self) -> bool:
+        """One slice of the plan; False once it is complete."""
+        return next(self._slices, False)
+
+    def install(self) -> list[int]:
+        """The files are written: the store sees them, blocks leave the memtable. Returns the sids."""
+        self.flush.install()
+        self._keyspace.frozen = SortedDict()
+        for sid, stream in self.written.items():
+            if stream.dropped:
+                continue
+            for run in self._store.runs(sid):
+                if not stream.runs or run.first_pos >= stream.runs[-1].end_pos:
+                    stream.install_run(run)
+                    self._keyspace.cache.adopt(run)
+        return list(self.written)
+
+    def _before_drop(self, stream: Stream) -> None:
+        if self._waiting.pop(stream.sid, None) is not None:
+            self._write(stream)
+
+    def _plan(self, dead: list[int], gone: list[int]) -> Iterator[bool]:
+        for ns in gone:
+            for row_key, value in self._rows_of(ns):
+                if rowkeys.is_stream(value):
+                    dead.append(rowkeys.sid_of(value))
+                self.flush.add_row(row_key, None)
+            yield True
+        n = 0
+        for row_key, value in self._keyspace.frozen.items():
+            self.flush.add_row(row_key, value)
+            n += 1
+            if n % ROWS_PER_SLICE == 0:
+                yield True
+        while self._waiting:
+            sid = next(iter(self._waiting))
+            self._write(self._waiting.pop(sid))
+            yield True
+        self._keyspace.before_drop = lambda _stream: None
+        for sid in dead:
+            for kind in (b"S", b"G", b"P", b"X"):
+                for row_key, _ in self._store.scan_rows(*rowkeys.sid_bounds(kind, sid)):
+                    self.flush.add_row(row_key, None)
+            yield True
+
+    def _rows_of(self, ns: int) -> Iterator[tuple[bytes, bytes]]:
+        """The key rows of a namespace that is gone; they leave the frozen rows, too."""
+        start, end = rowkeys.namespace_bounds(ns)
+        frozen = self._keyspace.frozen
+        for row_key in list(frozen.irange(start, end, inclusive=(True, False))):
+            value = frozen.pop(row_key)
+            if value is not None:
+                yield row_key, value
+        yield from self._store.scan_rows(start, end)
+
+    def _write(self, stream: Stream) -> None:
+        """Put a stream's header, changed groups and chunks, and its blocks into the flush."""
+        add_row = self.flush.add_row
+        sid = stream.sid
+        stream.seal_tail()
+        blocks = stream.unflushed()
+        if blocks:
+            self.flush.add_run(sid, blocks, stream.memtable_node_starts())
+        add_row(rowkeys.header_row(sid), stream.dump_header())
+        for gid in stream.dropped_gids:
+            add_row(rowkeys.group_row(sid, gid), None)
+            for row_key, _ in self._store.scan_rows(*rowkeys.group_bounds(sid, gid)):
+                add_row(row_key, None)
+        stream.dropped_gids = []
+        for group in stream.groups.values():
+            if not group.dirty:
+                continue
+            add_row(rowkeys.group_row(sid, group.gid), group.dump())
+            for number, blob in group.pending.dirty_chunks():
+                add_row(rowkeys.chunk_row(sid, group.gid, number), blob)
+            group.pending.clear_dirty()
+            group.dirty = False
+        for number in stream.dropped_pages:
+            add_row(rowkeys.page_row(sid, number), None)
+        stream.dropped_pages = []
+        for number, page in stream.deleted_pages.items():
+            if page.dirty:
+                add_row(rowkeys.page_row(sid, number), page.dump())
+                page.dirty = False
+        stream.dirty = False
+        stream.stored = True
+        self.written[sid] = stream

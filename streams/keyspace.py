@@ -1,0 +1,336 @@
+"""The key directory: which keys there are, what they hold, which of it is in memory.
+
+Rules:
+
+- Memory is a cache of the store. ``tables[db]`` maps the keys of a database that are in memory to their Stream or
+  string; a key that is not there is looked up in the key rows and loaded. Missing keys are not cached.
+- Key rows changed since the last flush sit in ``rows`` (the directory's memtable), those of a flush under way in
+  ``frozen``; the store has the rest. Newest wins.
+- A database is a namespace id; emptying a database gives it a new one, and the old one's rows go at the next flush.
+- ``put_stream``, ``put_string``, ``remove`` and ``move_database`` are the apply half of the log's key records.
+
+Directory row (JSON): ``next_sid, next_ns, databases {db: ns}, counts {ns: keys}, lsn`` (key records up to it are in rows).
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sortedcontainers import SortedDict
+
+from lsmstore.block import Block, Run
+from lsmstore.store import Store
+from streams import rowkeys
+from streams.blockcache import BlockCache
+from streams.group import Group
+from streams.stream import Stream
+
+Value = Stream | bytes
+
+
+class WrongTypeError(Exception):
+    """The key holds another kind of value."""
+
+
+class Keyspace:
+    """All databases of a node."""
+
+    def __init__(
+        self,
+        store: Store,
+        databases: int,
+        slot_of: Callable[[bytes], int],
+        cache: BlockCache,
+        resident_limit_bytes: int,
+    ) -> None:
+        self.store = store
+        self.cache = cache
+        self.resident_limit_bytes = resident_limit_bytes
+        self.resident_bytes = 0
+        self.slot_of = slot_of
+        self.rows: SortedDict[bytes, bytes | None] = SortedDict()
+        self.frozen: SortedDict[bytes, bytes | None] = SortedDict()
+        self.by_sid: dict[int, Stream] = {}
+        self.dead_sids: list[int] = []
+        self.dead_namespaces: list[int] = []
+        self.on_change: Callable[[int, bytes], None] = _ignore
+        self.before_drop: Callable[[Stream], None] = _ignore_stream
+        self.dirty_sink: list[Stream] = []
+        self.keys_lsn = 0
+        self._next_sid = 1
+        self._next_ns = databases + 1
+        self.namespaces = list(range(1, databases + 1))
+        self.counts = dict.fromkeys(self.namespaces, 0)
+        directory = store.get_row(rowkeys.DIRECTORY)
+        if directory is not None:
+            self._load_directory(json.loads(directory))
+        self.live: dict[int, dict[bytes, Value]] = {ns: {} for ns in self.namespaces}
+        self.tables: list[dict[bytes, Value]] = [self.live[ns] for ns in self.namespaces]
+
+    def _load_directory(self, state: dict[str, Any]) -> None:
+        self._next_sid = state["next_sid"]
+        self._next_ns = state["next_ns"]
+        self.keys_lsn = state["lsn"]
+        for db, ns in state["databases"].items():
+            if int(db) < len(self.namespaces):
+                self.namespaces[int(db)] = ns
+            else:
+                self.namespaces.extend([0] * (int(db) + 1 - len(self.namespaces)))
+                self.namespaces[int(db)] = ns
+        self.counts = {ns: state["counts"].get(str(ns), 0) for ns in self.namespaces}
+
+    def dump_directory(self, lsn: int) -> bytes:
+        """The directory row as of ``lsn``."""
+        return json.dumps(
+            {
+                "next_sid": self._next_sid,
+                "next_ns": self._next_ns,
+                "databases": {str(db): ns for db, ns in enumerate(self.namespaces)},
+                "counts": {str(ns): n for ns, n in self.counts.items() if n},
+                "lsn": lsn,
+            }
+        ).encode()
+
+    # ── looking up ───────────────────────────────────────────────────────────────────────────────
+
+    def lookup(self, ns: int, key: bytes) -> Value | None:
+        """What a key holds, loaded if need be."""
+        table = self.live[ns]
+        found = table.get(key)
+        if found is not None:
+            return found
+        value = self._row(rowkeys.key_row(ns, self.slot_of(key), key))
+        if value is None:
+            return None
+        if not rowkeys.is_stream(value):
+            table[key] = value[1:]
+            return value[1:]
+        stream = self.stream_by_sid(rowkeys.sid_of(value))
+        assert stream is not None, key
+        stream.ns = ns
+        stream.key = key
+        table[key] = stream
+        return stream
+
+    def stream(self, ns: int, key: bytes) -> Stream | None:
+        """The stream of a key. Raises WrongTypeError where the key holds something else."""
+        found = self.lookup(ns, key)
+        if found is None or isinstance(found, Stream):
+            return found
+        raise WrongTypeError
+
+    def string(self, ns: int, key: bytes) -> bytes | None:
+        """The string of a key. Raises WrongTypeError where the key holds something else."""
+        found = self.lookup(ns, key)
+        if found is None or isinstance(found, bytes):
+            return found
+        raise WrongTypeError
+
+    def kind(self, ns: int, key: bytes) -> bytes | None:
+        """``stream``, ``string``, or None where there is no such key. Loads nothing."""
+        found = self.live[ns].get(key)
+        if found is not None:
+            return b"string" if isinstance(found, bytes) else b"stream"
+        value = self._row(rowkeys.key_row(ns, self.slot_of(key), key))
+        if value is None:
+            return None
+        return b"stream" if rowkeys.is_stream(value) else b"string"
+
+    def size(self, ns: int) -> int:
+        """How many keys a namespace has."""
+        return self.counts.get(ns, 0)
+
+    def keys(self, ns: int) -> Iterator[bytes]:
+        """All keys of a namespace."""
+        for row_key, _ in self._merged(*rowkeys.namespace_bounds(ns)):
+            yield rowkeys.name_of(row_key)
+
+    def scan(self, ns: int, cursor: int, count: int) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """At least ``count`` (key, kind) from ``cursor`` on, and the next cursor (0: all seen).
+
+        Keys with one hash come together, so every key that stays is seen.
+        """
+        found: list[tuple[bytes, bytes]] = []
+        last = -1
+        for row_key, value in self._merged(
+            rowkeys.scan_start(ns, cursor), rowkeys.namespace_bounds(ns)[1]
+        ):
+            at = rowkeys.scan_cursor(row_key)
+            if len(found) >= count and at != last:
+                return at, found
+            last = at
+            kind = b"stream" if rowkeys.is_stream(value) else b"string"
+            found.append((rowkeys.name_of(row_key), kind))
+        return 0, found
+
+    def _row(self, row_key: bytes) -> bytes | None:
+        for rows in (self.rows, self.frozen):
+            if row_key in rows:
+                value: bytes | None = rows[row_key]
+                return value
+        return self.store.get_row(row_key)
+
+    def _merged(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        def ranked(
+            rows: SortedDict[bytes, bytes | None], rank: int
+        ) -> Iterator[tuple[bytes, int, bytes | None]]:
+            for row_key in list(rows.irange(start, end, inclusive=(True, False))):
+                yield row_key, rank, rows.get(row_key)
+
+        stored = ((row_key, 2, value) for row_key, value in self.store.scan_rows(start, end))
+        previous = None
+        for row_key, _, value in heapq.merge(
+            ranked(self.rows, 0), ranked(self.frozen, 1), stored, key=lambda row: row[:2]
+        ):
+            if row_key != previous:
+                previous = row_key
+                if value is not None:
+                    yield row_key, value
+
+    # ── the apply half of key records ────────────────────────────────────────────────────────────
+
+    def new_sid(self) -> int:
+        """A stream id that was never used."""
+        self._next_sid += 1
+        return self._next_sid - 1
+
+    def note_sid(self, sid: int) -> None:
+        """This stream id is taken."""
+        self._next_sid = max(self._next_sid, sid + 1)
+
+    def new_namespace(self) -> int:
+        """A namespace id that was never used."""
+        return self._next_ns
+
+    def put_stream(self, ns: int, key: bytes, sid: int) -> Stream:
+        """A new, empty stream under a key that is free."""
+        stream = Stream(sid, ns, key, self.read_block)
+        self.by_sid[sid] = stream
+        self.live[ns][key] = stream
+        self.rows[rowkeys.key_row(ns, self.slot_of(key), key)] = rowkeys.stream_value(sid)
+        self.counts[ns] += 1
+        self.on_change(ns, key)
+        return stream
+
+    def put_string(self, ns: int, key: bytes, value: bytes) -> None:
+        """A string under ``key``, whatever was there."""
+        held = self.lookup(ns, key)
+        if isinstance(held, Stream):
+            self._drop(held)
+        if held is None:
+            self.counts[ns] += 1
+        self.live[ns][key] = value
+        self.rows[rowkeys.key_row(ns, self.slot_of(key), key)] = rowkeys.string_value(value)
+        self.on_change(ns, key)
+
+    def remove(self, ns: int, key: bytes) -> None:
+        """Forget ``key`` and what it held. REQUIRES: it exists."""
+        held = self.lookup(ns, key)
+        if isinstance(held, Stream):
+            self._drop(held)
+        self.live[ns].pop(key, None)
+        self.rows[rowkeys.key_row(ns, self.slot_of(key), key)] = None
+        self.counts[ns] -= 1
+        self.on_change(ns, key)
+
+    def move_database(self, db: int, ns: int) -> None:
+        """Database ``db`` is the fresh namespace ``ns`` from now on."""
+        old = self.namespaces[db]
+        self._next_ns = max(self._next_ns, ns + 1)
+        for held in self.live[old].values():
+            if isinstance(held, Stream):
+                self._drop(held, listed=False)
+        gone = list(self.live.pop(old))
+        self.dead_namespaces.append(old)
+        del self.counts[old]
+        self.namespaces[db] = ns
+        self.counts[ns] = 0
+        self.live[ns] = {}
+        self.tables[db] = self.live[ns]
+        for key in gone:
+            self.on_change(old, key)
+
+    def _drop(self, stream: Stream, *, listed: bool = True) -> None:
+        self.before_drop(stream)
+        stream.dropped = True
+        self.by_sid.pop(stream.sid, None)
+        if stream.stored and listed:
+            self.dead_sids.append(stream.sid)
+
+    # ── loading and leaving memory ───────────────────────────────────────────────────────────────
+
+    def read_block(self, run: Run, index: int) -> Block:
+        """Read a cold block and keep it."""
+        block = self.store.read_block(run, index)
+        self.cache.add(run, index, block)
+        return block
+
+    def stream_by_sid(self, sid: int) -> Stream | None:
+        """The stream with this id, loaded if need be."""
+        stream = self.by_sid.get(sid)
+        if stream is not None:
+            return stream
+        header = self.store.get_row(rowkeys.header_row(sid))
+        if header is None:
+            return None
+        stream = Stream(sid, 0, b"", self.read_block)
+        stream.load_header(header)
+        stream.attach(self.store.runs(sid))
+        groups: dict[int, Group] = {}
+        for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"G", sid)):
+            group = Group.load(rowkeys.suffix(row_key), value)
+            groups[group.gid] = group
+            stream.groups[group.name] = group
+        for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"P", sid)):
+            groups[rowkeys.gid_of_chunk(row_key)].pending.load_chunk(
+                rowkeys.suffix(row_key), value
+            )
+        for group in groups.values():
+            group.count_pending()
+        for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"X", sid)):
+            stream.load_page(rowkeys.suffix(row_key), value)
+        stream.stored = True
+        self.by_sid[sid] = stream
+        self.resident_bytes += stream.memory_bytes
+        return stream
+
+    def mark_dirty(self, stream: Stream) -> None:
+        """Replay touched this stream: its rows are behind."""
+        self.dirty_sink.append(stream)
+
+    def make_room(self, busy: set[int]) -> int:
+        """Let cold, clean streams leave memory until their share is kept; how many left.
+
+        ``busy`` holds the sids of a flush under way.
+        """
+        sizes = {
+            sid: stream.memory_bytes + sum(group.memory_bytes for group in stream.groups.values())
+            for sid, stream in self.by_sid.items()
+        }
+        self.resident_bytes = sum(sizes.values())
+        if self.resident_bytes <= self.resident_limit_bytes:
+            return 0
+        target = self.resident_limit_bytes * 3 // 4
+        left = 0
+        for stream in sorted(self.by_sid.values(), key=lambda stream: stream.touched_tick):
+            if self.resident_bytes <= target:
+                break
+            if stream.dirty or stream.waiters or stream.sid in busy or not stream.stored:
+                continue
+            if stream.ns:
+                self.live[stream.ns].pop(stream.key, None)
+            del self.by_sid[stream.sid]
+            self.resident_bytes -= sizes[stream.sid]
+            left += 1
+        return left
+
+
+def _ignore(_ns: int, _key: bytes) -> None:
+    """Nobody waits for keys."""
+
+
+def _ignore_stream(_stream: Stream) -> None:
+    """No flush is being planned."""

@@ -1,0 +1,120 @@
+"""Keys and small values of the state rows.
+
+Row keys, big-endian so that they sort as they read::
+
+    key row       := 'K' u32 namespace, u16 slot, 5 bytes hash of the name (38 bits), name
+    stream header := 'S' u64 sid                          value: streams/stream.py
+    group         := 'G' u64 sid, u32 gid                 value: streams/group.py
+    pending chunk := 'P' u64 sid, u32 gid, u32 chunk      value: streams/pending.py
+    deleted page  := 'X' u64 sid, u32 page                value: 512 bytes, a bit a position
+    directory     := 'N'                                  value: JSON, see streams/keyspace.py
+
+Key row value: ``'s' u64 sid`` for a stream, ``'v' bytes`` for a string.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import xxhash
+
+HASH_BITS = 38
+_KEY = struct.Struct(">cIHBI")
+_SID = struct.Struct(">cQ")
+_GROUP = struct.Struct(">cQI")
+_CHUNK = struct.Struct(">cQII")
+KEY_HEAD_BYTES = _KEY.size
+DIRECTORY = b"N"
+
+
+def name_hash(name: bytes) -> int:
+    """The 38-bit hash by which keys of a slot are ordered."""
+    return xxhash.xxh3_64_intdigest(name) >> (64 - HASH_BITS)
+
+
+def key_row(ns: int, slot: int, name: bytes) -> bytes:
+    """Row key of a key."""
+    hashed = name_hash(name)
+    return _KEY.pack(b"K", ns, slot, hashed >> 32, hashed & 0xFFFFFFFF) + name
+
+
+def namespace_bounds(ns: int) -> tuple[bytes, bytes]:
+    """[start, end) of the key rows of a namespace."""
+    return _KEY.pack(b"K", ns, 0, 0, 0), _KEY.pack(b"K", ns + 1, 0, 0, 0)
+
+
+def scan_start(ns: int, cursor: int) -> bytes:
+    """The first row key at or after a SCAN cursor (slot and hash in one number)."""
+    hashed = cursor & ((1 << HASH_BITS) - 1)
+    return _KEY.pack(b"K", ns, cursor >> HASH_BITS, hashed >> 32, hashed & 0xFFFFFFFF)
+
+
+def scan_cursor(row_key: bytes) -> int:
+    """The SCAN cursor of a row key."""
+    _, _, slot, high, low = _KEY.unpack_from(row_key)
+    return int(slot) << HASH_BITS | int(high) << 32 | int(low)
+
+
+def name_of(row_key: bytes) -> bytes:
+    """The key that a row is about."""
+    return row_key[KEY_HEAD_BYTES:]
+
+
+def header_row(sid: int) -> bytes:
+    """Row key of a stream's header."""
+    return _SID.pack(b"S", sid)
+
+
+def group_row(sid: int, gid: int) -> bytes:
+    """Row key of a group."""
+    return _GROUP.pack(b"G", sid, gid)
+
+
+def chunk_row(sid: int, gid: int, number: int) -> bytes:
+    """Row key of a pending chunk."""
+    return _CHUNK.pack(b"P", sid, gid, number)
+
+
+def page_row(sid: int, page: int) -> bytes:
+    """Row key of a page of deleted positions."""
+    return _GROUP.pack(b"X", sid, page)
+
+
+def sid_bounds(kind: bytes, sid: int) -> tuple[bytes, bytes]:
+    """[start, end) of a stream's rows of one kind."""
+    return _SID.pack(kind, sid), _SID.pack(kind, sid + 1)
+
+
+def group_bounds(sid: int, gid: int) -> tuple[bytes, bytes]:
+    """[start, end) of a group's pending chunks."""
+    return _GROUP.pack(b"P", sid, gid), _GROUP.pack(b"P", sid, gid + 1)
+
+
+def suffix(row_key: bytes) -> int:
+    """The last u32 of a row key: gid, chunk or page."""
+    return int.from_bytes(row_key[-4:], "big")
+
+
+def gid_of_chunk(row_key: bytes) -> int:
+    """The gid of a pending chunk's row key."""
+    return int.from_bytes(row_key[9:13], "big")
+
+
+def stream_value(sid: int) -> bytes:
+    """Value of a stream's key row."""
+    return b"s" + sid.to_bytes(8, "big")
+
+
+def string_value(value: bytes) -> bytes:
+    """Value of a string's key row."""
+    return b"v" + value
+
+
+def is_stream(value: bytes) -> bool:
+    """Whether a key row is about a stream."""
+    return value[:1] == b"s"
+
+
+def sid_of(value: bytes) -> int:
+    """The sid in a stream's key row."""
+    return int.from_bytes(value[1:9], "big")
