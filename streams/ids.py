@@ -1,81 +1,33 @@
-"""Stream IDs for the commands that are not compiled: Redis' grammar, neighbours, text.
+"""Stream IDs as tuples (ms, seq) of unsigned 64-bit integers, which compare as IDs do.
 
-An ID is a tuple (ms, seq) of unsigned 64-bit integers::
-
-    id    := '-' | '+' | num [ '-' num ]    '-' and '+': the lowest and the highest; strict: neither
-    bound := '(' strict id | id             '(': the ID itself is excluded
-
-Rules: an ID is at most 127 bytes long and ends at a NUL, as C sees it. ``num`` is what C's
-strtoull takes for an unsigned number: spaces and a plus sign may lead, leading zeros are skipped,
-and a number with a minus sign wraps around unless it is a plain negative 64-bit integer
-(``5--05`` names the seq 2^64 - 5).
+The grammar of their text is that of streams/idtext.py, which reads them.
 """
 
 from __future__ import annotations
 
-import re
+from streams.idtext import read_bound, read_id
 
 ID = tuple[int, int]
 
 U64_MAX = (1 << 64) - 1
-INT64_MIN_MAGNITUDE = 1 << 63
-ID_BYTES_MAX = 127
 MIN_ID: ID = (0, 0)
 MAX_ID: ID = (U64_MAX, U64_MAX)
-
-_NUMBER = re.compile(rb"([ \t\n\v\f\r]*)([+-]?)([0-9]+)")
-
-
-def parse_number(text: bytes) -> int | None:
-    """The unsigned 64-bit number that Redis reads in ``text``, or None."""
-    if text.isdigit():
-        value = int(text)
-        return value if value <= U64_MAX else None
-    found = _NUMBER.fullmatch(text)
-    if found is None:
-        return None
-    spaces, sign, digits = found.groups()
-    value = int(digits)
-    if value > U64_MAX:
-        return None
-    if sign != b"-":
-        return value
-    plain = not spaces and digits[:1] != b"0"
-    if plain and value <= INT64_MIN_MAGNITUDE:
-        return None
-    return -value & U64_MAX
 
 
 def parse(text: bytes, missing_seq: int = 0) -> ID | None:
     """An ID, ``-`` or ``+``; None if it is neither. An ID without seq gets ``missing_seq``."""
-    if len(text) > ID_BYTES_MAX:
-        return None
-    if text[:2] in (b"-", b"-\0"):
-        return MIN_ID
-    if text[:2] in (b"+", b"+\0"):
-        return MAX_ID
-    ms_text, dash, seq_text = text.partition(b"\0")[0].partition(b"-")
-    ms = parse_number(ms_text)
-    seq = parse_number(seq_text) if dash else missing_seq
-    if ms is None or seq is None:
-        return None
-    return ms, seq
+    return read_id(text, missing_seq, False)
 
 
 def parse_strict(text: bytes, missing_seq: int = 0) -> ID | None:
     """An ID that is neither ``-`` nor ``+``, or None."""
-    if text[:2] in (b"-", b"+", b"-\0", b"+\0"):
-        return None
-    return parse(text, missing_seq)
+    return read_id(text, missing_seq, True)
 
 
 def parse_bound(text: bytes, missing_seq: int) -> tuple[ID, bool] | None:
     """One end of a range and whether it is excluded, or None."""
-    if len(text) > 1 and text[:1] == b"(":
-        bound = parse_strict(text[1:], missing_seq)
-        return None if bound is None else (bound, True)
-    bound = parse(text, missing_seq)
-    return None if bound is None else (bound, False)
+    bound = read_bound(text, missing_seq)
+    return None if bound is None else ((bound[0], bound[1]), bound[2])
 
 
 def successor(id: ID) -> ID | None:

@@ -22,8 +22,6 @@ def read_number(text, out):
     digit: uint64_t
     negative: cython.bint = False
     i: cython.int = 0
-    if text[0] == 45:
-        return False
     while text[i] == 32 or 9 <= text[i] <= 13:
         i += 1
     if text[i] == 43 or text[i] == 45:
@@ -39,6 +37,9 @@ def read_number(text, out):
             return False
         value = value * 10 + digit
         i += 1
+    # A plain negative 64-bit integer is refused; strtoull lets all others wrap around.
+    if text[0] == 45 and text[1] != 48 and value <= 0x8000000000000000:
+        return False
     out[0] = 0 - value if negative else value
     return True
 
