@@ -1,7 +1,7 @@
 """What the server counts, for INFO and CONFIG RESETSTAT.
 
-Plain numbers: the loop adds to them, INFO reads them, nobody else needs them. Figures of the log
-and the store are kept by the store itself.
+Plain numbers: the loop adds to them, INFO reads them, nobody else needs them. Commands are counted
+by the kernel, figures of the log and the store kept by the store.
 """
 
 from __future__ import annotations
@@ -11,16 +11,6 @@ from typing import Final
 
 ERROR_KINDS_MAX: Final = 128
 RATE_WINDOW_MS: Final = 1000
-
-
-@dataclass(slots=True)
-class CommandStats:
-    """Counters of one command."""
-
-    calls: int = 0
-    usec: int = 0
-    rejected_calls: int = 0
-    failed_calls: int = 0
 
 
 @dataclass(slots=True)
@@ -42,20 +32,11 @@ class ServerStats:
     client_output_buffer_limit_disconnections: int = 0
     eventloop_cycles: int = 0
     acl_access_denied_auth: int = 0
-    commands: dict[bytes, CommandStats] = field(default_factory=dict)
-    """By the full lower-case name of the command."""
     errors: dict[bytes, int] = field(default_factory=dict)
     """By the first word of the error."""
     rate_from: tuple[int, int] = (0, 0)
     """When a rate was last begun, and the commands executed until then."""
     rate_per_s: int = 0
-
-    def of_command(self, name: bytes) -> CommandStats:
-        """The counters of a command."""
-        found = self.commands.get(name)
-        if found is None:
-            found = self.commands[name] = CommandStats()
-        return found
 
     def count_error(self, line: bytes) -> None:
         """An error reply that was sent, given without its ``-``."""

@@ -62,7 +62,7 @@ def describe(session: Session, now_ms: int) -> bytes:
         b"qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0" % session.query_buffer_bytes,
         b"obl=0 oll=0 omem=%d tot-mem=%d" % (waiting, waiting + session.query_buffer_bytes),
         b"events=" + (b"rw" if waiting else b"r"),
-        b"cmd=" + (session.last_command or b"NULL"),
+        b"cmd=" + (b"NULL" if session.last_command is None else session.last_command.name),
         b"user=default redir=-1",
         b"resp=%d" % session.proto,
         b"lib-name=" + session.lib_name,
@@ -372,9 +372,7 @@ def setinfo(call: Call) -> Simple:
     if option.upper() not in (b"LIB-NAME", b"LIB-VER"):
         raise ReplyError(b"ERR Unrecognized option '%s'" % c_string(option))
     if not printable(value):
-        raise ReplyError(
-            b"ERR %s cannot contain spaces, newlines or special characters." % option
-        )
+        raise ReplyError(b"ERR %s cannot contain spaces, newlines or special characters." % option)
     if option.upper() == b"LIB-NAME":
         call.session.lib_name = value
     else:

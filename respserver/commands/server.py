@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from respserver.commands.info import every_verb
 from respserver.errors import SYNTAX, ReplyError, c_string
 from respserver.glob import matches
 from respserver.helptext import help_reply
@@ -101,6 +102,8 @@ def config_help(call: Call) -> list[Simple]:
 )
 def config_resetstat(call: Call) -> Simple:
     call.server.stats.reset()
+    for verb in every_verb(call.server.kernel.table):
+        verb.calls = verb.rejected = verb.failed = 0
     return OK
 
 

@@ -16,7 +16,7 @@ from lsmstore.buf import Buf
 from respserver import errors
 from respserver.replies import encode
 from respserver.settings import Config, load
-from respserver.spec import NO_AUTH, lookup
+from respserver.spec import NO_AUTH, TABLE, CommandSpec, lookup
 from respserver.stats import ServerStats
 from streams.keyspace import WrongTypeError
 
@@ -52,7 +52,7 @@ class Session:
     close_after_reply: bool = False
     no_evict: bool = False
     no_touch: bool = False
-    last_command: bytes = b""
+    last_command: CommandSpec | None = None
     query_buffer_bytes: int = 0
     output_bytes: int = 0
 
@@ -104,6 +104,33 @@ class Keys:
 
 
 @dataclass
+class Verb:
+    """A command as the kernel counts it."""
+
+    name: bytes
+    subcommands: dict[bytes, Verb]
+    calls: int = 0
+    rejected: int = 0
+    failed: int = 0
+
+
+class Kernel:
+    """The counters of all commands."""
+
+    def __init__(self) -> None:
+        self.table = self.verbs_of(TABLE)
+
+    def verbs_of(self, specs: dict[bytes, CommandSpec]) -> dict[bytes, Verb]:
+        return {
+            word: Verb(spec.name, self.verbs_of(spec.subcommands)) for word, spec in specs.items()
+        }
+
+    def of(self, spec: CommandSpec) -> Verb:
+        base, _, sub = spec.name.partition(b"|")
+        return self.table[base].subcommands[sub] if sub else self.table[base]
+
+
+@dataclass
 class Store:
     """The log's position."""
 
@@ -119,6 +146,7 @@ class Server:
     sessions: dict[int, Session] = field(default_factory=dict)
     stats: ServerStats = field(default_factory=ServerStats)
     store: Store = field(default_factory=Store)
+    kernel: Kernel = field(default_factory=Kernel)
     started_ms: int = NOW_MS - 90_000_000
     last_save_ms: int = NOW_MS - 60_000
     run_id: str = "a" * 40
@@ -207,7 +235,8 @@ class Node:
             return errors.wrong_arity(spec.name)
         if not client.authenticated and not spec.flags & NO_AUTH:
             return errors.ReplyError(errors.NOAUTH)
-        client.last_command = spec.name
+        client.last_command = spec
+        self.server.kernel.of(spec).calls += 1
         assert spec.handler is not None, spec.name
         call: Any = Call(list(argv), client, self.server, self.now_ms)
         try:

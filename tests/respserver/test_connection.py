@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from respserver.spec import TABLE
 from respserver.version import REDIS_VERSION
 from tests.respserver.fakes import NOW_MS, Node, Session, Waiting
 from tests.servers import Server
@@ -154,7 +155,7 @@ def test_reset_gives_a_fresh_connection_back() -> None:
     assert node.run("RESET") == b"+RESET\r\n"
     fresh = Node().client
     fresh.lib_name = b"lib"  # it is still that library
-    fresh.last_command = b"reset"
+    fresh.last_command = TABLE[b"reset"]
     assert node.client == fresh
 
 
@@ -195,7 +196,8 @@ def test_client_list_describes_clients() -> None:
     other.name, other.proto, other.db = b"worker", 3, 4
     other.blocked = Waiting((b"s",))
     other.no_evict = other.no_touch = other.close_after_reply = True
-    other.last_command, other.output_bytes, other.query_buffer_bytes = b"xreadgroup", 100, 7
+    other.last_command = TABLE[b"xreadgroup"]
+    other.output_bytes, other.query_buffer_bytes = 100, 7
     fields = described(node, other)
     assert fields["addr"] == "127.0.0.1:50002"
     assert (fields["age"], fields["idle"]) == ("5", "1")

@@ -7,8 +7,8 @@ import pytest
 from respserver.syntax import Argument, arity, example, parse
 
 
-def token(name: str, text: str, **more: bool) -> Argument:
-    return Argument(name, "pure-token", display=name, token=text, **more)
+def token(name: str, text: str, *, optional: bool = False) -> Argument:
+    return Argument(name, "pure-token", display=name, token=text, optional=optional)
 
 
 def test_words_are_values_and_key_is_a_key() -> None:
