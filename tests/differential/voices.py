@@ -427,4 +427,6 @@ CLIENT_FIELDS_AFTER_74 = ("tot-net-in", "tot-net-out", "tot-cmds", "io-thread")
 COMMAND_TABLE_74: dict[str, object] = {
     "xadd docs.tokens": [b"*", b"=", b"LIMIT", b"MAXLEN", b"MINID", b"NOMKSTREAM", b"~"],
     "xtrim docs.tokens": [b"=", b"LIMIT", b"MAXLEN", b"MINID", b"~"],
+    # Keys do not expire yet, and SET does not claim it.
+    "set docs.tokens": [b"GET", b"KEEPTTL", b"NX", b"XX"],
 }
