@@ -8,14 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from respserver.errors import (
-    NOT_INT,
-    SYNTAX,
-    TIMEOUT_NEGATIVE,
-    TIMEOUT_NOT_INT,
-    TIMEOUT_RANGE,
-    ReplyError,
-)
+from respserver.errors import NOT_INT, SYNTAX, ReplyError
 
 INT64_MIN = -(1 << 63)
 INT64_MAX = (1 << 63) - 1
@@ -57,20 +50,6 @@ def need_int_between(text: bytes, low: int, high: int, refusal: bytes | None = N
     return value
 
 
-def need_timeout_ms(text: bytes, now_ms: int) -> int:
-    """A BLOCK argument in milliseconds: the deadline as wall clock, 0 for no deadline."""
-    value = parse_int(text)
-    if value is None:
-        raise ReplyError(TIMEOUT_NOT_INT)
-    if value < 0:
-        raise ReplyError(TIMEOUT_NEGATIVE)
-    if value == 0:
-        return 0
-    if value > INT64_MAX - now_ms:
-        raise ReplyError(TIMEOUT_RANGE)
-    return now_ms + value
-
-
 class Args:
     """A cursor over ``argv``. Running out of words is Redis' syntax error."""
 
@@ -85,10 +64,6 @@ class Args:
         """Words not yet taken."""
         return len(self.argv) - self.pos
 
-    def peek(self) -> bytes | None:
-        """The next word, left where it is."""
-        return self.argv[self.pos] if self.pos < len(self.argv) else None
-
     def take(self) -> bytes:
         """The next word."""
         if self.pos >= len(self.argv):
@@ -101,19 +76,6 @@ class Args:
         """The next word in upper case, to be compared with option names."""
         return self.take().upper()
 
-    def take_int(self, refusal: bytes = NOT_INT) -> int:
+    def take_int(self) -> int:
         """The next word as an integer."""
-        return need_int(self.take(), refusal)
-
-    def accept(self, option: bytes) -> bool:
-        """Take the next word if it is ``option`` (given in upper case)."""
-        if self.pos < len(self.argv) and self.argv[self.pos].upper() == option:
-            self.pos += 1
-            return True
-        return False
-
-    def rest(self) -> list[bytes]:
-        """All words that are left."""
-        words = list(self.argv[self.pos :])
-        self.pos = len(self.argv)
-        return words
+        return need_int(self.take())

@@ -39,7 +39,7 @@ def checked_name(name: bytes) -> bytes:
 def describe(session: Session, now_ms: int) -> bytes:
     """The client as a line of CLIENT LIST."""
     marks = b""
-    if session.blocked is not None:
+    if session.blocked is not None and not session.blocked.cold:
         marks += b"b"
     if session.close_after_reply:
         marks += b"c"
@@ -418,7 +418,7 @@ def unblock(call: Call) -> int:
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise ReplyError(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
     target = call.server.sessions.get(need_int(call.argv[2]))
-    if target is None or target.blocked is None:
+    if target is None or target.blocked is None or target.blocked.cold:
         return 0
     return int(call.server.unblock(target, reason == b"ERROR"))
 

@@ -77,8 +77,12 @@ def server_section(call: Call) -> Iterable[Line]:
 
 def clients_section(call: Call) -> Iterable[Line]:
     sessions = call.server.sessions.values()
-    parked = [session.blocked for session in sessions if session.blocked is not None]
-    keys = {key for waiting in parked for key in waiting.keys}
+    blocked = [
+        session.blocked
+        for session in sessions
+        if session.blocked is not None and not session.blocked.cold
+    ]
+    keys = {key for waiting in blocked for key in waiting.keys}
     yield "connected_clients", len(sessions)
     yield "cluster_connections", 0
     yield "maxclients", call.server.config.maxclients
@@ -90,7 +94,7 @@ def clients_section(call: Call) -> Iterable[Line]:
         "client_recent_max_output_buffer",
         max((session.output_bytes for session in sessions), default=0),
     )
-    yield "blocked_clients", len(parked)
+    yield "blocked_clients", len(blocked)
     yield "tracking_clients", 0
     yield "pubsub_clients", 0
     yield "watching_clients", 0

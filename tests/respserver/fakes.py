@@ -30,6 +30,7 @@ class Waiting:
     """A blocked client's wait."""
 
     keys: tuple[bytes, ...]
+    cold: bool = False
 
 
 @dataclass

@@ -258,6 +258,9 @@ def test_client_unblock() -> None:
     node = Node()
     other = node.connect()
     assert node.run("CLIENT", "UNBLOCK", "2") == b":0\r\n"
+    other.blocked = Waiting((b"s",), cold=True)
+    assert node.run("CLIENT", "UNBLOCK", "2") == b":0\r\n"
+    assert described(node, other)["flags"] == "N"
     other.blocked = Waiting((b"s",))
     assert node.run("CLIENT", "UNBLOCK", "2", "ERROR") == b":1\r\n"
     other.blocked = Waiting((b"s",))

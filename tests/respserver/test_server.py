@@ -170,6 +170,7 @@ def test_info_figures() -> None:
     other = node.connect()
     other.blocked = Waiting((b"a", b"b"))
     other.output_bytes = 99
+    node.connect().blocked = Waiting((b"c",), cold=True)
     node.run("SET", "k", "v")
     node.stream(b"s", db=3)
     node.server.stats.total_connections_received = 5
@@ -182,7 +183,7 @@ def test_info_figures() -> None:
     assert found["Server"]["redis_version"].startswith("7.4.")
     assert found["Server"]["uptime_in_days"] == "1"
     assert found["Server"]["listener0"] == "name=tcp,bind=127.0.0.1,bind=-::1,port=6379"
-    assert found["Clients"]["connected_clients"] == "2"
+    assert found["Clients"]["connected_clients"] == "3"
     assert found["Clients"]["blocked_clients"] == "1"
     assert found["Clients"]["total_blocking_keys"] == "2"
     assert found["Clients"]["client_recent_max_output_buffer"] == "99"
