@@ -44,6 +44,7 @@ KNOWN_FLAGS: Final = ZSTD | DICTIONARY | HEAD
 HEADER: Final = struct.Struct("<HIBBIIIIQQ")
 CHECKSUM: Final = struct.Struct("<Q")
 HEADER_BYTES: Final = HEADER.size + CHECKSUM.size
+MAGIC: Final = struct.Struct("<H")
 NEEDLE: Final = struct.Struct("<HIB")
 PAYLOAD_BYTES_MAX: Final = 1 << 31
 LOW_32: Final = 0xFFFFFFFF
@@ -132,18 +133,21 @@ def parse(data: bytes, offset: int, magic: int, epoch: int, file: int) -> Frame 
     return Frame(offset, flags, raw_len, count, first, synced, payload)
 
 
-def frames_anywhere(data: bytes, start: int, magic: int, file: int) -> Iterator[Frame]:
+def frames_anywhere(
+    data: bytes, start: int, magic: int, file: int | None = None
+) -> Iterator[Frame]:
     """Every whole frame of ``file`` that begins at ``start`` or later, whatever lies between them.
 
-    The epoch is taken from the frame itself: the caller may not know it when the head is damaged.
+    The epoch is taken from the frame itself, and the file too where it is not given: the caller may
+    not know them when the head is damaged.
     """
-    needle = NEEDLE.pack(magic, file & LOW_32, VERSION)
+    needle = MAGIC.pack(magic) if file is None else NEEDLE.pack(magic, file & LOW_32, VERSION)
     at = data.find(needle, start)
     while at >= 0:
         frame = None
         if at + HEADER_BYTES <= len(data):
-            epoch = HEADER.unpack_from(data, at)[4]
-            frame = parse(data, at, magic, epoch, file)
+            _, number, _, _, epoch, *_ = HEADER.unpack_from(data, at)
+            frame = parse(data, at, magic, epoch, number if file is None else file)
         if frame is not None:
             yield frame
             at = data.find(needle, frame.end)

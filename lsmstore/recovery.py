@@ -160,7 +160,8 @@ class LogReader:
             if later <= number:
                 continue
             later_path = live_path(self._directory, later)
-            for found in frame.frames_anywhere(self._read(later_path), 0, LOG_MAGIC, later):
+            owner = None if later in self._headless else later
+            for found in frame.frames_anywhere(self._read(later_path), 0, LOG_MAGIC, owner):
                 if found.synced_upto < expected:
                     continue
                 if later in self._headless:

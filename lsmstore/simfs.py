@@ -4,8 +4,10 @@ Rules of this file:
 
 1. Every file keeps its live bytes and its synced bytes apart, with the writes between them in
    order; every directory does the same with its names.
-2. ``crash`` never changes the filesystem it is asked of: it returns another one, as it would be
-   found after power came back. One run can be crashed at each of its operations, many times.
+2. ``crash`` and ``kill`` never change the filesystem they are asked of: they return another one, as
+   it would be found afterwards. One run can be crashed at each of its operations, many times. After
+   ``crash`` (the power went) all that is found is durable; after ``kill`` (the process went)
+   everything is found, and what was not synced can still be lost.
 3. An unsynced write survives a crash whole, torn at 512-byte sectors, or not at all, and
    independently of the writes before and after it. The same goes for unsynced names; a rename is
    one change.
@@ -46,7 +48,7 @@ class CrashPolicy:
 LOSE_ALL = CrashPolicy(0.0, 0.0, 0.0)
 """The power goes and nothing unsynced was written back."""
 KEEP_ALL = CrashPolicy(1.0, 0.0, 1.0)
-"""The process alone dies: the page cache survives."""
+"""The power goes just after everything was written back."""
 MIXED = CrashPolicy(0.4, 0.3, 0.5)
 """Some writes and names got out, in any order, some of them torn."""
 
@@ -85,6 +87,15 @@ class _Inode:
         ] = []  # (offset, data) or (size, None): truncate
         self.links = 0
         self.locked = False
+
+    def copy(self) -> _Inode:
+        """The same bytes and the same unsynced changes, not locked."""
+        other = _Inode()
+        other.live = bytearray(self.live)
+        other.synced = bytearray(self.synced)
+        other.pending = list(self.pending)
+        other.links = self.links
+        return other
 
 
 class _Dir:
@@ -196,6 +207,31 @@ class SimFS:
             after._root = self._crash_dir(self._root, rng, policy, {})
             after._used = after._recount(after._root, set())
             return after
+
+    def kill(self) -> SimFS:
+        """The filesystem as it is found after the process alone died."""
+        with self._lock:
+            after = SimFS(self.capacity_bytes)
+            after._root = self._copy_dir(self._root, {})
+            after._used = self._used
+            return after
+
+    def _copy_dir(self, before: _Dir, copies: dict[int, _Node]) -> _Dir:
+        def copy(node: _Node) -> _Node:
+            found = copies.get(id(node))
+            if found is None:
+                found = self._copy_dir(node, copies) if isinstance(node, _Dir) else node.copy()
+                copies[id(node)] = found
+            return found
+
+        after = _Dir()
+        after.live = {name: copy(node) for name, node in before.live.items()}
+        after.synced = {name: copy(node) for name, node in before.synced.items()}
+        after.pending = [
+            {name: None if node is None else copy(node) for name, node in change.items()}
+            for change in before.pending
+        ]
+        return after
 
     def _crash_dir(
         self, before: _Dir, rng: random.Random, policy: CrashPolicy, copies: dict[int, _Inode]

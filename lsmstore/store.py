@@ -164,7 +164,11 @@ class Store:
                 yield first_lsn, payload
             reader.sync()
             self._begin_epoch(reader)
+        except StorageError:
+            self.close()
+            raise
         except OSError as error:
+            self.close()
             raise translate(error, self.path) from error
 
     def _begin_epoch(self, reader: LogReader) -> None:

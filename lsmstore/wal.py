@@ -232,6 +232,8 @@ class Log:
             self._add_spare(self._reserve(self._next_bytes))
         except DiskFull:
             return False
+        if len(self._spares) > self._options.log_spares_max:
+            self._drop_spare(min(self._spares, key=lambda spare: spare.capacity))
         return True
 
     def release(self, floor_lsn: int) -> None:
@@ -312,15 +314,23 @@ class Log:
         self._count_room()
 
     def _take_spare(self, size: int) -> Spare | None:
-        """The smallest spare in which a frame of ``size`` payload bytes fits."""
+        """The largest spare, if a frame of ``size`` payload bytes fits in it."""
         with self._spares_lock:
-            fitting = [spare for spare in self._spares if spare.fits >= size]
-            if not fitting:
+            spare = max(self._spares, key=lambda spare: spare.capacity, default=None)
+            if spare is None or spare.fits < size:
                 return None
-            spare = min(fitting, key=lambda spare: spare.capacity)
             self._spares.remove(spare)
             self._count_spares()
             return spare
+
+    def _drop_spare(self, spare: Spare) -> None:
+        with self._spares_lock:
+            if spare not in self._spares:
+                return  # it was taken meanwhile
+            self._spares.remove(spare)
+            self._count_spares()
+        spare.file.close()
+        self._fs.unlink(spare.path)
 
     def _count_spares(self) -> None:
         self._spare_fits = max((spare.fits for spare in self._spares), default=0)
@@ -329,13 +339,21 @@ class Log:
         self.log_room = max(0, max(self._fits, self._spare_fits) - self._reserve_bytes)
 
     def _recycle(self, old: LogFile) -> None:
-        """Keep a file for a later rotation if it is large enough and one is lacking."""
+        """Keep a file for a later rotation, unless it is small or the spares are larger."""
         file = old.file
-        if len(self._spares) >= self._options.log_spares_max or old.capacity < self._next_bytes:
+        options = self._options
+        smallest = min(self._spares, key=lambda spare: spare.capacity, default=None)
+        full = smallest is not None and len(self._spares) >= options.log_spares_max
+        least = min(self._next_bytes, options.log_file_bytes_inline)
+        if full and smallest is not None:
+            least = max(least, smallest.capacity + 1)
+        if old.capacity < least:
             if file is not None:
                 file.close()
             self._fs.unlink(old.path)
             return
+        if full and smallest is not None:
+            self._drop_spare(smallest)
         path = self._spare_name()
         self._fs.rename(old.path, path)
         if file is None:

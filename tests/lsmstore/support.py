@@ -1,8 +1,8 @@
 """What the tests of the store share: small options, records, a model workload and its oracle.
 
-Every record of the workload is determined by its position, and so is what a flush writes about it: record n
-is the entry ``n-0`` of stream 1 and the row ``r<n % 7>``. So the state at position p is known without keeping it,
-and a recovered store can be compared with it exactly.
+Every record of the workload is determined by its position, and so is what a flush writes about it:
+record n is the entry ``n-0`` of stream 1 and the row ``r<n % 7>``. So the state at a position is
+known without keeping it, and a recovered store can be compared with it exactly.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def check_recovered(store: Store, frames: list[tuple[int, bytes]], progress: Pro
 
 def check_files(store: Store) -> None:
     """Nothing is missing and nothing is left over."""
-    fs = store._fs
+    fs = simulated(store)
     segments = {f"{number:08d}.seg" for number in store._version.segments}
     rows = {f"{number:08d}.row" for number in store._version.row_files}
     assert set(fs.listdir(f"{PATH}/seg")) == segments | rows
@@ -154,6 +154,13 @@ def check_files(store: Store) -> None:
     log = store._log
     files = {old.path for old in [*log._older, log._current]} | {s.path for s in log._spares}
     assert {f"{PATH}/wal/{name}" for name in fs.listdir(f"{PATH}/wal")} == files
+
+
+def simulated(store: Store) -> SimFS:
+    """The simulated filesystem of a store."""
+    fs = store._fs
+    assert isinstance(fs, SimFS)
+    return fs
 
 
 def seeded(seed: int) -> random.Random:

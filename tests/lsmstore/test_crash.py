@@ -17,6 +17,7 @@ from tests.lsmstore.support import (
     flush,
     open_store,
     seeded,
+    simulated,
 )
 from tests.seeds import seeds
 
@@ -59,7 +60,7 @@ class Workload:
                 store = self._open()
             else:
                 self.fs.hook, hook = None, self.fs.hook
-                self.fs = self.fs.crash(self.rng, KEEP_ALL)
+                self.fs = self.fs.kill()
                 self.fs.hook = hook
                 store = self._open()
         store.close()
@@ -85,7 +86,7 @@ def recover(fs: SimFS, progress: Progress) -> int:
     fill(again, 1)
     again.sync()
     after = Progress(last + 7, last + 7, progress.low_water)
-    third, frames = open_store(again._fs.crash(random.Random(0), LOSE_ALL))
+    third, frames = open_store(simulated(again).crash(random.Random(0), LOSE_ALL))
     check_recovered(third, frames, after)
     return last
 
@@ -100,6 +101,20 @@ def test_a_crash_after_any_operation_leaves_a_prefix(policy: str, seed: int) -> 
 
     def crash_here(_operation: int, _op: str, _path: str) -> None:
         recover(workload.fs.crash(crash_rng, POLICIES[policy]), workload.progress)
+
+    workload.fs.hook = crash_here
+    workload.run()
+    assert workload.fs.operations > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_what_a_killed_process_left_is_durable_once_it_is_served(seed: int) -> None:
+    rng = seeded(seed)
+    workload = Workload(SimFS(), rng, steps=120)
+
+    def crash_here(_operation: int, _op: str, _path: str) -> None:
+        recover(workload.fs.kill(), workload.progress)
 
     workload.fs.hook = crash_here
     workload.run()
