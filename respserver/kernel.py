@@ -277,7 +277,7 @@ class Kernel:
             if self.args.word(0).lower() in CROSS_PROTOCOL:
                 self.server.cross_protocol(session)
                 return
-        else:
+        elif line is not NOAUTH:
             verb.failed += 1
         session.refuse(line)
         self.server.count_error(line)
@@ -331,6 +331,10 @@ class Kernel:
             self.server.begin_long_reply(session, self.verbs.long_reply)
             return True
         return False
+
+    def set_bulk_limit(self, limit_bytes: int) -> None:
+        """proto-max-bulk-len."""
+        self.args.max_bulk_bytes = limit_bytes
 
     def take_dirty(self) -> list[Session]:
         """The clients with replies to release."""

@@ -909,6 +909,66 @@ class Stream:
             n = self.copy(out, first, self.take_until(first, stop, limit))
         return n, out.take()
 
+    def snapshot(self) -> Stream:
+        """The entries as they are now, for a reader that takes its time: shares blocks and runs."""
+        page: DeletedPage
+        copy: Stream = Stream(self.sid, self.ns, self.key, self.loader)
+        copy.runs = list(self.runs)
+        copy.mem = list(self.mem)
+        copy.deleted_pages = {
+            number: DeletedPage.load(page.dump()) for number, page in self.deleted_pages.items()
+        }
+        copy.deleted_above_mark = self.deleted_above_mark
+        copy.mark_pos = self.mark_pos
+        copy.end_pos = self.end_pos
+        copy.length = self.length
+        return copy
+
+    def piece(
+        self, first: uint64_t, stop: uint64_t, reverse: bool, wanted_bytes: int
+    ) -> tuple[bytes, int]:
+        """About ``wanted_bytes`` of the live entries of [first, stop) in wire form, from one end of it.
+
+        Returns them and where the rest starts (reverse: where it stops).
+        """
+        out: Buf = Buf(wanted_bytes)
+        block: Block
+        at: uint64_t
+        while first < stop and out.n < cython.cast(cython.Py_ssize_t, wanted_bytes):
+            if reverse:
+                block = self.block_at(stop - 1)
+                at = block.first_pos if block.first_pos > first else first
+                self.copy_reverse(out, at, stop)
+                stop = at
+            else:
+                block = self.block_at(first)
+                at = block.first_pos + block.count
+                if at > stop:
+                    at = stop
+                self.copy(out, first, at)
+                first = at
+        return out.take(), stop if reverse else first
+
+    def cold_blocks(
+        self, first: uint64_t, stop: uint64_t, limit: int, reverse: bool
+    ) -> list[tuple[Run, int]]:
+        """The blocks that a reader of [first, stop) needs next and that are not in memory."""
+        pos: uint64_t
+        run: Run
+        i: uint32_t
+        out: list = []
+        if not reverse:
+            if first >= stop or self.resident_block(first) is not None:
+                return out
+            return self.missing(first, stop, limit)
+        pos = stop
+        while pos > first and len(out) < limit and self.resident_block(pos - 1) is None:
+            run = self.run_at(pos - 1)
+            i = run.block_at_pos(pos - 1)
+            out.append((run, i))
+            pos = run.first_pos + run.first_ordinals[i]
+        return out
+
     def plan_trim(
         self, by_id: bool, threshold: tuple[int, int], approximate: bool, limit: int
     ) -> tuple[int, int]:
@@ -926,8 +986,11 @@ class Stream:
         self.need_first()
         return self.estimate_read(ms, seq)
 
-    def lag_of(self, ms: uint64_t, seq: uint64_t, entries_read: int64_t) -> int:
-        """Entries a group at ``ms-seq`` still has to read; -1 where Redis cannot know it."""
+    def lag_of(self, ms: uint64_t, seq: uint64_t, entries_read: int64_t) -> int | None:
+        """Entries a group at ``ms-seq`` still has to read; None where Redis cannot know it.
+
+        It is negative where XSETID or ENTRIESREAD said so.
+        """
         estimate: int64_t
         self.need_first()
         if self.entries_added == 0 or self.length == 0:
@@ -940,7 +1003,7 @@ class Stream:
             return cython.cast(int64_t, self.entries_added) - entries_read
         estimate = self.estimate_read(ms, seq)
         if estimate == -1:
-            return -1
+            return None
         return cython.cast(int64_t, self.entries_added) - estimate
 
     # ── rows, flush, eviction ────────────────────────────────────────────────────────────────────

@@ -1,0 +1,50 @@
+"""What a Python handler may touch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streams.journal import Journal
+from streams.keyspace import Keyspace
+
+if TYPE_CHECKING:
+    from respserver.engine import Engine
+    from respserver.session import Session
+
+
+class Call:
+    """One command of one client."""
+
+    __slots__ = ("argv", "server", "session")
+
+    def __init__(self, argv: list[bytes], session: Session, server: Engine) -> None:
+        self.argv = argv
+        self.session = session
+        self.server = server
+
+    @property
+    def now_ms(self) -> int:
+        """Wall time of this tick."""
+        return self.server.now_ms
+
+    @property
+    def ns(self) -> int:
+        """The namespace of the client's database."""
+        return self.server.keyspace.namespaces[self.session.db]
+
+    @property
+    def keyspace(self) -> Keyspace:
+        """All keys."""
+        return self.server.keyspace
+
+    @property
+    def journal(self) -> Journal:
+        """Where changes are made."""
+        return self.server.journal
+
+    def reserve(self, record_bytes: int) -> None:
+        """Make sure that so many bytes of records fit in the log, beyond what the arguments suggest.
+
+        Raises ReplyError where the disk is full. Call it before the first change.
+        """
+        self.server.reserve(record_bytes)

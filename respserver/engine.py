@@ -1,0 +1,629 @@
+"""The node without its sockets: sessions, the tick, waiting, durability, flushes.
+
+A tick: take input, execute, serve the parked, commit one batch, release replies. Rules:
+
+- Nothing here does I/O of its own accord or knows a loop: the clock, the store and the ``Skin`` (what the I/O shell
+  offers) come in as arguments, so the whole node runs in a test.
+- Replies leave when the log position at which they were computed is as durable as ``appendfsync`` asks, reads
+  included. ``always``: a sync at the end of the tick, in place while its running median is below half a millisecond,
+  on a thread above; what is computed meanwhile waits for a sync of its own. ``everysec``: a thread syncs each second.
+- A storage failure ends the process: nobody is told OK, connections close, the exit code is not zero.
+- A flush is planned on the loop in slices of half a millisecond, written on a thread, installed on the loop.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Protocol
+
+from cluster.slots import key_slot
+from lsmstore.block import Block, Run
+from lsmstore.errors import DiskFull, StorageError
+from lsmstore.store import Store
+from respserver import commands as _commands  # noqa: F401 - fills the table
+from respserver.call import Call
+from respserver.clock import Clock
+from respserver.errors import ReplyError
+from respserver.kernel import Kernel
+from respserver.longreply import LongReply
+from respserver.scan import Args
+from respserver.session import Session
+from respserver.settings import Config
+from respserver.spec import TABLE
+from respserver.stats import ServerStats
+from respserver.verbs import Verbs
+from respserver.waiters import Key, Parked, Waiters
+from streams.blockcache import BlockCache
+from streams.flush import FlushJob
+from streams.journal import Journal
+from streams.keyspace import Keyspace
+from streams.replay import Replay
+from streams.stream import Stream
+
+SLICE_S = 0.0005
+SYNC_IN_PLACE_S = 0.0005
+SYNC_SAMPLES = 31
+EVERYSEC_MS = 1000
+COLD_READ_BLOCKS = 256
+# Shares of the memory budget.
+MEMTABLE_SHARE = 4
+CACHE_SHARE = 4
+RESIDENT_SHARE = 4
+MISCONF = b"MISCONF Errors writing to the AOF file: No space left on device"
+
+
+class Skin(Protocol):
+    """What the I/O shell does for the engine."""
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Run ``call`` on the loop, after what is ready now."""
+
+    def in_thread(
+        self, work: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
+        """Run ``work`` on a thread, then ``done(result, error)`` on the loop."""
+
+    def set_timer(self, deadline_ms: int | None) -> None:
+        """Call ``Engine.on_timer`` once, at this monotonic time; None stops the timer."""
+
+    def fatal(self, error: BaseException) -> None:
+        """The node cannot go on: close everything and exit with a failure."""
+
+    def shutdown(self) -> None:
+        """Stop as on SIGTERM."""
+
+
+class Engine:
+    """One node."""
+
+    def __init__(self, store: Store, config: Config, clock: Clock, skin: Skin) -> None:
+        self.store = store
+        self.config = config
+        self.clock = clock
+        self.skin = skin
+        self.sessions: dict[int, Session] = {}
+        self.waiters = Waiters()
+        self.run_id = os.urandom(20).hex()
+        self.port = config.port
+        self.now_ms = clock.wall_ms()
+        self.started_ms = self.now_ms
+        self.last_save_ms = self.now_ms
+        self.recovered = 0
+        self.recovery_ms = 0
+        self.memtable_flushes = 0
+        self._stats = ServerStats()
+        budget = config.memory_budget
+        self.memtable_limit_bytes = budget // MEMTABLE_SHARE
+        cache = BlockCache(budget // CACHE_SHARE)
+        self.keyspace = Keyspace(
+            store, config.databases, key_slot, cache, budget // RESIDENT_SHARE
+        )
+        self.journal = Journal(self.keyspace)
+        args = Args()
+        self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self._make_room)
+        self.kernel = Kernel(TABLE, self.verbs, args, self.journal, self, self._make_call)
+        self._next_session_id = 1
+        self._ready: dict[Key, None] = {}
+        self._flush: FlushJob | None = None
+        self._flush_planned = False
+        self._flush_asked = False
+        self._sync_running = False
+        self._held: deque[tuple[int, list[tuple[Session, bytes]]]] = deque()
+        self._sync_times: deque[float] = deque(maxlen=SYNC_SAMPLES)
+        self._next_sync_ms = clock.monotonic_ms() + EVERYSEC_MS
+        self._stalled: dict[int, Callable[[], None]] = {}
+        self._spare_running = False
+        self.failed = False
+        self.settings_changed(frozenset())
+        self.keyspace.on_change = self.on_change
+
+    # ── start and stop ───────────────────────────────────────────────────────────────────────────
+
+    def recover(self) -> None:
+        """Apply what the log has beyond the last flush. Raises StorageError or RecordError."""
+        began_ms = self.clock.monotonic_ms()
+        replay = Replay(self.keyspace)
+        replayed_bytes = 0
+        for first_lsn, payload in self.store.replay():
+            self.recovered += replay.apply(first_lsn, payload)
+            replayed_bytes += len(payload)
+        self.journal.base_lsn = self.store.next_lsn - 1
+        self.journal.dirty.extend(self.keyspace.dirty_sink)
+        self.keyspace.dirty_sink.clear()
+        self.journal.memtable_bytes = replayed_bytes
+        self.verbs.log_room = self.store.log_room
+        self.recovery_ms = self.clock.monotonic_ms() - began_ms
+
+    def close(self) -> None:
+        """Commit and sync what is left, release replies, close the store."""
+        if self.failed:
+            return
+        self.tick()
+        self.store.sync()
+        self._release_held()
+        self.store.close()
+
+    # ── sessions ─────────────────────────────────────────────────────────────────────────────────
+
+    def connect(self, addr: str, laddr: str, fd: int, transport: Any) -> Session:
+        """A client connected."""
+        session = Session(self._next_session_id, addr, laddr, fd, self.clock.wall_ms())
+        self._next_session_id += 1
+        session.transport = transport
+        session.authenticated = self.config.requirepass == ""
+        self.sessions[session.id] = session
+        self._stats.total_connections_received += 1
+        return session
+
+    def disconnect(self, session: Session) -> None:
+        """A client is gone."""
+        session.closed = True
+        if isinstance(session.blocked, Parked):
+            self._unpark(session.blocked)
+        session.stream_reply = None
+        self.sessions.pop(session.id, None)
+
+    def kill(self, session: Session) -> None:
+        """Close a client's connection once its replies are out."""
+        session.close_after_reply = True
+        if not session.queued:
+            session.queued = True
+            self.kernel.dirty.append(session)
+        self.begin_tick()
+
+    def query_limit_reached(self, session: Session) -> None:
+        """A client sent more than it may without a command in it."""
+        self._stats.client_query_buffer_limit_disconnections += 1
+        session.transport.abort()
+
+    def cross_protocol(self, session: Session) -> None:
+        """A browser talks to us: close without an answer."""
+        session.close_after_reply = True
+
+    def socket_full(self, session: Session) -> None:
+        """The client does not take its replies: execute nothing more of it."""
+        session.paused = True
+
+    def socket_drained(self, session: Session) -> None:
+        """The client took its replies."""
+        session.paused = False
+        if session.stream_reply is not None:
+            self._pump(session)
+        self.kernel.resume(session)
+
+    def when_running(self, session: Session, call: Callable[[], None]) -> None:
+        """Call back once the client's input is executed again."""
+        self._stalled[session.id] = call
+
+    @property
+    def stats(self) -> ServerStats:
+        """What was counted so far."""
+        self._stats.total_commands_processed = sum(
+            verb.calls + sum(inner.calls for inner in verb.subcommands.values())
+            for verb in self.kernel.table.values()
+        )
+        return self._stats
+
+    def count_error(self, line: bytes) -> None:
+        """An error reply was sent."""
+        self._stats.count_error(line)
+
+    # ── the tick ─────────────────────────────────────────────────────────────────────────────────
+
+    def begin_tick(self) -> None:
+        """Read the clock once and ask for the tick that ends with a commit."""
+        if self.kernel.ticking:
+            return
+        self.kernel.ticking = True
+        self.now_ms = self.clock.wall_ms()
+        self.verbs.now_ms = self.now_ms
+        self.verbs.tick += 1
+        self.skin.call_soon(self.tick)
+
+    def tick(self) -> None:
+        """Serve the parked, commit one batch, release replies, move background work on."""
+        if self.failed:
+            return
+        try:
+            if self._ready:
+                self._serve_ready()
+            self._commit()
+            self.kernel.ticking = False
+            self._release(self.kernel.take_dirty())
+            for session in self.kernel.take_unfinished():
+                self.kernel.resume(session)
+            if self._stalled:
+                self._wake_stalled()
+            if self._flush is not None or self._flush_wanted():
+                self._step_flush()
+            if not self._spare_running and self.store.spare_wanted:
+                self._prepare_spare()
+        except StorageError as error:
+            self._fail(error)
+
+    def _wake_stalled(self) -> None:
+        for session_id, call in list(self._stalled.items()):
+            session = self.sessions.get(session_id)
+            if session is None or self.kernel.may_run(session):
+                del self._stalled[session_id]
+                call()
+
+    def commit_early(self) -> None:
+        """The batch of this tick has grown large: write a frame of it now."""
+        try:
+            self._commit()
+        except StorageError as error:
+            self._fail(error)
+
+    def _commit(self) -> None:
+        journal = self.journal
+        if journal.count:
+            self.store.commit(journal.log.view(), journal.count)
+            journal.committed()
+            self.verbs.log_room = self.store.log_room
+
+    def _fail(self, error: BaseException) -> None:
+        self.failed = True
+        self.skin.fatal(error)
+
+    def _make_call(self, argv: list[bytes], session: Session) -> Call:
+        return Call(argv, session, self)
+
+    def _make_room(self, record_bytes: int, frees_space: bool) -> int:
+        try:
+            self.store.make_room(record_bytes, frees_space=frees_space)
+        except DiskFull:
+            raise ReplyError(MISCONF) from None
+        return max(self.store.log_room, record_bytes)
+
+    def reserve(self, record_bytes: int) -> None:
+        """Make sure that so many more bytes of records fit in the log."""
+        wanted = self.journal.log.length + record_bytes
+        if wanted > self.verbs.log_room:
+            self.verbs.log_room = self._make_room(wanted, False)
+
+    # ── releasing replies ────────────────────────────────────────────────────────────────────────
+
+    def _release(self, dirty: list[Session]) -> None:
+        store = self.store
+        if self.config.appendfsync != "always" or store.written_lsn == store.synced_lsn:
+            self._send(dirty)
+            return
+        if not self._sync_running and self._sync_in_place():
+            began = perf_counter()
+            store.sync()
+            self._sync_times.append(perf_counter() - began)
+            self._send(dirty)
+            return
+        batch = []
+        for session in dirty:
+            session.queued = False
+            batch.append((session, session.take_output()))
+        self._held.append((store.written_lsn, batch))
+        self._start_sync()
+
+    def _sync_in_place(self) -> bool:
+        if self._held:
+            return False
+        times = self._sync_times
+        return len(times) < SYNC_SAMPLES or statistics.median(times) < SYNC_IN_PLACE_S
+
+    def _start_sync(self) -> None:
+        if self._sync_running or self.store.written_lsn == self.store.synced_lsn:
+            return
+        self._sync_running = True
+        began = perf_counter()
+
+        def done(_result: Any, error: BaseException | None) -> None:
+            self._sync_running = False
+            if error is not None:
+                self._fail(error)
+                return
+            self._sync_times.append(perf_counter() - began)
+            self._release_held()
+            if self._held:
+                self._start_sync()
+
+        self.skin.in_thread(self.store.sync, done)
+
+    def _release_held(self) -> None:
+        synced_lsn = self.store.synced_lsn
+        while self._held and self._held[0][0] <= synced_lsn:
+            _, batch = self._held.popleft()
+            for session, data in batch:
+                self._write(session, data)
+
+    def _send(self, dirty: list[Session]) -> None:
+        for session in dirty:
+            session.queued = False
+            self._write(session, session.take_output())
+
+    def _write(self, session: Session, data: bytes) -> None:
+        if session.closed:
+            return
+        if data:
+            session.transport.write(data)
+            self._stats.total_net_output_bytes += len(data)
+        if session.close_after_reply:
+            session.transport.close()
+        elif session.stream_reply is not None:
+            self._pump(session)
+
+    # ── waiting ──────────────────────────────────────────────────────────────────────────────────
+
+    def park(
+        self,
+        session: Session,
+        wire: bytes,
+        keys: list[Key],
+        group: bytes | None,
+        block_ms: int,
+    ) -> None:
+        """A client waits for its keys to grow; ``block_ms`` 0 is for ever."""
+        deadline_ms = self.clock.monotonic_ms() + block_ms if block_ms else None
+        parked = Parked(session, wire, keys, group, deadline_ms)
+        session.blocked = parked
+        self.waiters.add(parked)
+        self._note_waiters(keys)
+        if deadline_ms is not None:
+            self._set_timer()
+
+    def park_cold(self, session: Session, wire: bytes, missing: list[tuple[Run, int]]) -> None:
+        """A client waits for cold blocks; its place among the waiters of a key is kept."""
+        held = session.blocked
+        if isinstance(held, Parked):
+            held.cold = True
+            parked = held
+        else:
+            parked = Parked(session, wire, [], None, None, cold=True)
+            session.blocked = parked
+            self.waiters.count += 1
+        wanted = missing[:COLD_READ_BLOCKS]
+        store = self.store
+
+        def read() -> list[Block]:
+            return [store.read_block(run, index) for run, index in wanted]
+
+        def done(blocks: list[Block] | None, error: BaseException | None) -> None:
+            parked.cold = False
+            if blocks is not None and error is None:
+                for (run, index), block in zip(wanted, blocks, strict=True):
+                    if run.blocks[index] is None:
+                        self.keyspace.cache.add(run, index, block)
+            if session.blocked is not parked:
+                return
+            self.begin_tick()
+            in_place = error is not None or len(missing) <= COLD_READ_BLOCKS
+            if self.kernel.retry(session, wire, in_place):
+                self._unpark(parked)
+                self.kernel.resume(session)
+
+        self.skin.in_thread(read, done)
+
+    def on_change(self, ns: int, key: bytes) -> None:
+        """A key grew, appeared or vanished."""
+        where = (ns, key)
+        if where in self.waiters:
+            self._ready[where] = None
+            self._note_waiters([where])
+            self.begin_tick()
+
+    def _note_waiters(self, keys: list[Key]) -> None:
+        """Tell resident streams how many clients wait for them, so that XADD knows whom to wake."""
+        for ns, key in keys:
+            stream = self.keyspace.live.get(ns, {}).get(key)
+            if isinstance(stream, Stream):
+                stream.waiters = self.waiters.waiting_for((ns, key))
+
+    def _serve_ready(self) -> None:
+        resumed = []
+        while self._ready:
+            key = next(iter(self._ready))
+            del self._ready[key]
+            for grouped, line in self.waiters.lines(key):
+                for parked in line:
+                    session = parked.session
+                    if session.blocked is not parked or parked.cold:
+                        continue
+                    if self.kernel.retry(session, parked.wire, False):
+                        self._unpark(parked)
+                        resumed.append(session)
+                    elif grouped:
+                        break
+        for session in resumed:
+            self.kernel.resume(session)
+
+    def _unpark(self, parked: Parked) -> None:
+        parked.session.blocked = None
+        self.waiters.remove(parked)
+        self._note_waiters(parked.keys)
+
+    def _end_wait(self, parked: Parked, reply: bytes) -> None:
+        session = parked.session
+        self._unpark(parked)
+        self.begin_tick()
+        session.say(reply)
+        if not session.queued:
+            session.queued = True
+            self.kernel.dirty.append(session)
+        self.kernel.resume(session)
+
+    def unblock(self, session: Session, with_error: bool) -> bool:
+        """CLIENT UNBLOCK: end a client's wait; whether it was waiting."""
+        parked = session.blocked
+        if not isinstance(parked, Parked) or not parked.keys:
+            return False
+        if with_error:
+            line = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
+            self.count_error(line)
+            self._end_wait(parked, b"-" + line + b"\r\n")
+        else:
+            self._end_wait(parked, _null_array(session))
+        return True
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _set_timer(self) -> None:
+        deadlines = [self.waiters.next_deadline_ms(), self._next_sync_due_ms()]
+        known = [deadline for deadline in deadlines if deadline is not None]
+        self.skin.set_timer(min(known) if known else None)
+
+    def _next_sync_due_ms(self) -> int | None:
+        return self._next_sync_ms if self.config.appendfsync == "everysec" else None
+
+    def on_timer(self) -> None:
+        """The timer went off: end the waits that are over, sync if a second has passed."""
+        if self.failed:
+            return
+        now_ms = self.clock.monotonic_ms()
+        for parked in self.waiters.expired(now_ms):
+            self._end_wait(parked, _null_array(parked.session))
+        if self.config.appendfsync == "everysec" and now_ms >= self._next_sync_ms:
+            self._next_sync_ms = now_ms + EVERYSEC_MS
+            self._start_sync()
+        self._set_timer()
+
+    # ── flushes ──────────────────────────────────────────────────────────────────────────────────
+
+    def _flush_wanted(self) -> bool:
+        return self._flush_asked or self.journal.memtable_bytes > self.memtable_limit_bytes
+
+    def flush_now(self) -> None:
+        """Sync the log and begin to move the memtable into segments."""
+        self._commit()
+        self.store.sync()
+        self.last_save_ms = self.now_ms
+        self._flush_asked = True
+        self.begin_tick()
+
+    def _step_flush(self) -> None:
+        if self._flush is None:
+            if self.journal.count:
+                return
+            self._flush_asked = False
+            self._flush = FlushJob(self.keyspace, self.store, self.journal)
+            self._flush_planned = False
+        if self._flush_planned:
+            return
+        stop = perf_counter() + SLICE_S
+        while self._flush.step():
+            if perf_counter() > stop:
+                self.skin.call_soon(self.begin_tick)
+                return
+        self._flush_planned = True
+        self.skin.in_thread(self._flush.flush.write, self._flush_written)
+
+    def _flush_written(self, _result: Any, error: BaseException | None) -> None:
+        job = self._flush
+        assert job is not None
+        if error is not None:
+            self._fail(error)
+            return
+        try:
+            job.install()
+        except StorageError as failure:
+            self._fail(failure)
+            return
+        self._flush = None
+        self.memtable_flushes += 1
+        self.keyspace.make_room(set())
+        if self._flush_wanted():
+            self.begin_tick()
+
+    def _prepare_spare(self) -> None:
+        self._spare_running = True
+
+        def done(_result: Any, error: BaseException | None) -> None:
+            self._spare_running = False
+            if error is not None and not isinstance(error, DiskFull):
+                self._fail(error)
+                return
+            self.verbs.log_room = max(self.store.log_room, 0)
+
+        self.skin.in_thread(self.store.prepare_spare, done)
+
+    # ── long replies ─────────────────────────────────────────────────────────────────────────────
+
+    def begin_long_reply(self, session: Session, what: tuple[Stream, int, int, int, bool]) -> None:
+        """A range reply is too long to be built at once."""
+        stream, first, stop, count, reverse = what
+        reply = LongReply(stream, first, stop, count, reverse)
+        session.stream_reply = reply
+        session.say(reply.header)
+
+    def _pump(self, session: Session) -> None:
+        """Send more of a long reply, as much as the socket takes."""
+        reply = session.stream_reply
+        if not isinstance(reply, LongReply) or session.closed:
+            return
+        while not reply.done and not session.paused:
+            cold = reply.cold()
+            if cold:
+                self._load_for(session, reply, cold)
+                return
+            session.transport.write(reply.piece())
+        if reply.done:
+            session.stream_reply = None
+            self.skin.call_soon(lambda: self.kernel.resume(session))
+
+    def _load_for(self, session: Session, reply: LongReply, cold: list[tuple[Run, int]]) -> None:
+        store = self.store
+
+        def read() -> list[Block]:
+            return [store.read_block(run, index) for run, index in cold]
+
+        def done(blocks: list[Block] | None, error: BaseException | None) -> None:
+            if error is not None or blocks is None:
+                # the count is already sent, so the only honest end is to close
+                session.transport.abort()
+                return
+            for (run, index), block in zip(cold, blocks, strict=True):
+                if run.blocks[index] is None:
+                    self.keyspace.cache.add(run, index, block)
+            if session.stream_reply is reply:
+                self._pump(session)
+
+        self.skin.in_thread(read, done)
+
+    # ── what commands ask ────────────────────────────────────────────────────────────────────────
+
+    def request_shutdown(self) -> None:
+        """SHUTDOWN."""
+        self.skin.shutdown()
+
+    def settings_changed(self, _names: frozenset[str]) -> None:
+        """Settings are in force from now on."""
+        config = self.config
+        self.verbs.node_max_bytes = config.stream_node_max_bytes
+        self.verbs.node_max_entries = config.stream_node_max_entries
+        self.kernel.query_limit_bytes = config.client_query_buffer_limit
+        self.kernel.set_bulk_limit(config.proto_max_bulk_len)
+        self._set_timer()
+
+    def stream_figures(self) -> dict[str, int]:
+        """For INFO's section on streams."""
+        streams = list(self.keyspace.by_sid.values())
+        groups = [group for stream in streams for group in stream.groups.values()]
+        figures = {
+            "streams_resident": len(streams),
+            "groups_resident": len(groups),
+            "pending_entries": sum(group.pending.length for group in groups),
+            "pending_bytes": sum(group.pending.bytes_used for group in groups),
+            "memtable_bytes": self.journal.memtable_bytes,
+            "memtable_flushes": self.memtable_flushes,
+            "block_cache_bytes": self.keyspace.cache.held_bytes,
+            "block_cache_loads": self.keyspace.cache.loads,
+            "recovered_records": self.recovered,
+            "recovery_ms": self.recovery_ms,
+            "blocked_on_keys": self.waiters.count,
+        }
+        figures.update(self.store.stats())
+        return figures
+
+
+def _null_array(session: Session) -> bytes:
+    return b"*-1\r\n" if session.proto == 2 else b"_\r\n"

@@ -1,0 +1,178 @@
+"""The I/O shell: asyncio protocols, timers and threads around the engine. No meaning lives here."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from respserver.engine import Engine
+from respserver.session import Session
+
+PROTECTED = (
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password "
+    b"is set for the default user. In this mode connections are only accepted from the loopback "
+    b"interface. If you want to connect from external computers to Redis you may adopt one of the "
+    b"following solutions: 1) Just disable protected mode sending the command 'CONFIG SET "
+    b"protected-mode no' from the loopback interface by connecting to Redis from the same host the "
+    b"server is running, however MAKE SURE Redis is not publicly accessible from internet if you do "
+    b"so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable "
+    b"the protected mode by editing the Redis configuration file, and setting the protected mode "
+    b"option to 'no', and then restarting the server. 3) If you started the server manually just "
+    b"for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication "
+    b"password for the default user. NOTE: You only need to do one of the above things in order for "
+    b"the server to start accepting connections from the outside.\r\n"
+)
+TOO_MANY = b"-ERR max number of clients reached\r\n"
+OUTPUT_HIGH_BYTES = 4 << 20
+OUTPUT_LOW_BYTES = 1 << 20
+BACKLOG_BYTES = 4 << 20
+
+
+class Connection(asyncio.Protocol):
+    """One client's socket."""
+
+    __slots__ = ("_engine", "_feed", "_reading", "_session", "_transport")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._feed = engine.kernel.feed
+        self._reading = True
+        self._session: Session | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The client connected: refuse it or give it a session."""
+        self._transport = transport
+        engine = self._engine
+        peer = transport.get_extra_info("peername")
+        here = transport.get_extra_info("sockname")
+        sock = transport.get_extra_info("socket")
+        if len(engine.sessions) >= engine.config.maxclients:
+            engine.stats.rejected_connections += 1
+            transport.write(TOO_MANY)
+            transport.close()
+            return
+        if (
+            engine.config.protected_mode
+            and engine.config.requirepass == ""
+            and not _is_loopback(peer[0])
+        ):
+            transport.write(PROTECTED)
+            transport.close()
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if engine.config.tcp_keepalive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        transport.set_write_buffer_limits(high=OUTPUT_HIGH_BYTES, low=OUTPUT_LOW_BYTES)
+        self._session = engine.connect(_text(peer), _text(here), sock.fileno(), transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrived."""
+        session = self._session
+        if session is None:
+            return
+        self._feed(session, data)
+        if session.query_buffer_bytes > BACKLOG_BYTES and not self._engine.kernel.may_run(session):
+            self._reading = False
+            self._transport.pause_reading()
+            self._engine.when_running(session, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        if self._session is not None:
+            self._engine.socket_full(self._session)
+
+    def resume_writing(self) -> None:
+        """The socket drained."""
+        if self._session is not None:
+            self._engine.socket_drained(self._session)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        if self._session is not None:
+            self._engine.disconnect(self._session)
+
+
+class LoopSkin:
+    """What the engine asks of the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.call_soon = loop.call_soon
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms: int | None = None
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="respq")
+        self.engine: Engine | None = None
+        self.stopped = asyncio.Event()
+        self.error: BaseException | None = None
+
+    def in_thread(
+        self, work: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
+        """Run ``work`` on a thread, then ``done(result, error)`` on the loop."""
+        future = self._loop.run_in_executor(self._pool, work)
+
+        def finished(ended: asyncio.Future[Any]) -> None:
+            error = ended.exception()
+            done(None if error is not None else ended.result(), error)
+
+        future.add_done_callback(finished)
+
+    def set_timer(self, deadline_ms: int | None) -> None:
+        """Call the engine's ``on_timer`` once, at this monotonic time."""
+        if deadline_ms == self._timer_ms:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_ms = deadline_ms
+        if deadline_ms is not None and self.engine is not None:
+            delay_s = max(0, deadline_ms - self.engine.clock.monotonic_ms()) / 1000
+            self._timer = self._loop.call_later(delay_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._timer_ms = None
+        if self.engine is not None:
+            self.engine.on_timer()
+
+    def fatal(self, error: BaseException) -> None:
+        """Close everything and exit with a failure."""
+        if self.error is None:
+            self.error = error
+        if self.engine is not None:
+            for session in list(self.engine.sessions.values()):
+                session.transport.abort()
+        self.stopped.set()
+
+    def shutdown(self) -> None:
+        """Stop as on SIGTERM."""
+        self.stopped.set()
+
+    def close(self) -> None:
+        """Wait for the threads."""
+        self._pool.shutdown(wait=True)
+
+
+def _text(address: Any) -> str:
+    if not isinstance(address, tuple):
+        return "?:0"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{host}:{address[1]}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
