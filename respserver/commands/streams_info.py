@@ -116,14 +116,14 @@ def entry_or_none(wire: bytes | None) -> Raw | None:
     return None if wire is None else Raw(wire)
 
 
-def known(number: int) -> int | None:
-    """A counter; -1 says that it is unknown."""
-    return None if number == -1 else number
+def entries_read(group: Group) -> int | None:
+    """How many entries the group has read, where that is known."""
+    return None if group.entries_read == -1 else group.entries_read
 
 
 def lag(stream: Stream, group: Group) -> int | None:
     """How many entries the group still has to read, where that is known."""
-    return known(stream.lag_of(*group.last_id, group.entries_read))
+    return stream.lag_of(*group.last_id, group.entries_read)
 
 
 def full_group(stream: Stream, group: Group, limit: int) -> dict[bytes, object]:
@@ -132,7 +132,7 @@ def full_group(stream: Stream, group: Group, limit: int) -> dict[bytes, object]:
     return {
         b"name": group.name,
         b"last-delivered-id": ids.text(group.last_id),
-        b"entries-read": known(group.entries_read),
+        b"entries-read": entries_read(group),
         b"lag": lag(stream, group),
         b"pel-count": group.pending.length,
         b"pending": [
@@ -180,7 +180,7 @@ def xinfo_groups(call: Call) -> list[dict[bytes, object]]:
             b"consumers": len(group.consumers),
             b"pending": group.pending.length,
             b"last-delivered-id": ids.text(group.last_id),
-            b"entries-read": known(group.entries_read),
+            b"entries-read": entries_read(group),
             b"lag": lag(stream, group),
         }
         for name, group in sorted(stream.groups.items())

@@ -34,6 +34,8 @@ AUTOCLAIM_COUNT_MAX = ((1 << 63) - 1) // 16
 # XAUTOCLAIM looks at no more than so many pending entries for each it may return.
 SCANNED_PER_CLAIMED = 10
 SCAN_PAGE_ROWS = 256
+# The most that one row takes in the records of a claim.
+ROW_RECORD_BYTES = 48
 # A row of the pending list: ms, seq, cidx, delivered_ms, count.
 Row = tuple[int, int, int, int, int]
 
@@ -353,6 +355,7 @@ def xautoclaim(call: Call) -> list[object]:
             reply.append(ids.text((ms, seq)) if just_id else Raw(entry))
             left -= 1
 
+    call.reserve(ROW_RECORD_BYTES * (len(claimed) + len(gone)))
     consumer = see(call, stream, group, argv[3])
     hand_over(call, stream, group, consumer, claimed, gone)
     return [ids.text(cursor), reply, [ids.text(id) for id in gone]]

@@ -1,0 +1,134 @@
+"""A node without sockets, log or loop: the real keyspace, journal, verbs and handlers in memory.
+
+Time is what the test says it is, and nothing waits: a command that would block is a mistake of the
+test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import respserver.commands  # fills the table
+from cluster.slots import key_slot
+from lsmstore.simfs import SimFS
+from lsmstore.store import Store
+from respserver.kernel import Kernel
+from respserver.scan import Args
+from respserver.session import Session
+from respserver.settings import load
+from respserver.spec import TABLE
+from respserver.verbs import Verbs
+from streams.blockcache import BlockCache
+from streams.journal import Journal
+from streams.keyspace import Keyspace
+from streams.stream import Stream
+from tests.respclient import Client, encode, plain
+
+assert respserver.commands
+
+START_MS = 1_700_000_000_000
+
+
+@dataclass
+class Call:
+    """What a handler gets."""
+
+    argv: list[bytes]
+    session: Session
+    server: Node
+    now_ms: int
+
+    @property
+    def ns(self) -> int:
+        return self.server.keyspace.namespaces[self.session.db]
+
+    @property
+    def keyspace(self) -> Keyspace:
+        return self.server.keyspace
+
+    @property
+    def journal(self) -> Journal:
+        return self.server.journal
+
+    def reserve(self, record_bytes: int) -> None:
+        """There is room."""
+
+
+class Answer(Client):
+    """A client whose socket is a string."""
+
+    def __init__(self, data: bytes) -> None:
+        self._buffer = bytearray(data)
+        self._at = 0
+
+    def value(self) -> Any:
+        return plain(self._reply())
+
+
+@dataclass
+class Node:
+    """One server with one client."""
+
+    now_ms: int = START_MS
+    errors: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.config = load(flags={})
+        store = Store.open(SimFS(), "/data")
+        for _ in store.replay():
+            raise AssertionError("a new store has nothing to replay")
+        self.keyspace = Keyspace(
+            store, self.config.databases, key_slot, BlockCache(1 << 20), 1 << 30
+        )
+        self.journal = Journal(self.keyspace)
+        args = Args()
+        self.verbs = Verbs(args, self.journal, self.keyspace, self.changed, self.make_room)
+        self.kernel = Kernel(TABLE, self.verbs, args, self.journal, self, self.make_call)
+        self.session = Session(1, "127.0.0.1:1", "127.0.0.1:6379", 7, self.now_ms)
+        self.session.reset(authenticated=True)
+
+    def changed(self, ns: int, key: bytes) -> None:
+        """Nobody waits for keys."""
+
+    def make_room(self, n: int, frees: bool) -> int:
+        return n + (1 << 20)
+
+    def make_call(self, argv: list[bytes], session: Session) -> Call:
+        return Call(argv, session, self, self.now_ms)
+
+    def begin_tick(self) -> None:
+        self.verbs.now_ms = self.now_ms
+        self.verbs.node_max_entries = self.config.stream_node_max_entries
+        self.verbs.node_max_bytes = self.config.stream_node_max_bytes
+
+    def count_error(self, line: bytes) -> None:
+        self.errors.append(line)
+
+    def raw(self, *words: bytes | str | int) -> bytes:
+        """The bytes of a command's reply."""
+        argv = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        self.kernel.feed(self.session, encode(argv))
+        reply = self.session.take_output()
+        assert reply, f"{argv} blocks"
+        return reply
+
+    def call(self, *words: bytes | str | int) -> Any:
+        """A command's reply as Python values."""
+        return Answer(self.raw(*words)).value()
+
+    def stream(self, key: bytes = b"s") -> Stream:
+        stream = self.keyspace.stream(self.keyspace.namespaces[0], key)
+        assert stream is not None
+        return stream
+
+    def set(self, name: str, value: object) -> None:
+        """Change a setting."""
+        self.config.apply_live(name, str(value))
+
+    def check(self) -> None:
+        """Check the invariants of everything held."""
+        for stream in self.keyspace.by_sid.values():
+            stream.check()
+            for group in stream.groups.values():
+                group.check()
