@@ -16,8 +16,13 @@ SUFFIXES = {".py", ".pyi", ".pxd", ".md", ".toml", ".txt", ""}
 THIS = "tests/test_tidy.py"
 
 LINES_MAX = 600
-# Longer files, and how long they are now.
-LONG_FILES: dict[str, int] = {}
+# Longer files, and how long they may be: rounded up to the next 50 lines.
+LONG_FILES = {
+    "respserver/engine.py": 700,
+    "respserver/verbs.py": 850,
+    "streams/pending.py": 1050,
+    "streams/stream.py": 1200,
+}
 
 CLOCK_MODULES = re.compile(r"(^|/)clock\.py$")
 EVERYWHERE = {
