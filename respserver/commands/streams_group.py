@@ -168,6 +168,7 @@ def xgroup_destroy(call: Call) -> int:
     if group is None:
         return 0
     call.journal.destroy_group(stream, group)
+    call.keyspace.on_change(call.ns, call.argv[2])  # its blocked readers are told
     return 1
 
 
