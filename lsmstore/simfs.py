@@ -451,7 +451,7 @@ class SimFS:
             if self.capacity_bytes is not None and inode.links > 0:
                 room = len(inode.live) + self.capacity_bytes - self._used - offset
                 if room <= 0 < len(data):
-                    raise OSError(errno.ENOSPC, "no space left on device", path)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
                 data = data[:room]
             before = len(inode.live)
             _put(inode.live, offset, data)
