@@ -1,18 +1,15 @@
 """A RESP client that keeps the bytes.
 
 Rules of this file:
-* A reply is returned as the exact bytes that delimit it on the wire, beside its parsed form;
-  nothing is decoded.
-* Only canonical RESP is accepted: a length or integer must be written as `str(int)` would write
-  it. So two replies
-  with equal parsed forms are equal bytes, and tests may mask the parsed form without losing
-  strictness.
+* A reply is returned as the exact bytes that delimit it, beside its parsed form; nothing is decoded.
+* Only canonical RESP is accepted: an integer must be written as `str(int)` writes it. So replies
+  with equal parsed forms are equal bytes, and tests may mask the parsed form and remain strict.
 * Waiting is for a socket, never for time: `Client.readable()` asks the kernel, `read()` has a
   deadline that only a defect reaches.
 
-    reply   := '+' line | '-' line | ':' int | '$' bulk | '*' n reply{n} | '_' | '#' ('t'|'f') |
-    ',' line | '(' line
-             | '=' bulk | '!' bulk | '%' n (reply reply){n} | '~' n reply{n} | '>' n reply{n}
+    reply   := '+' line | '-' line | ':' int | '$' bulk | '*' n reply{n} | '_' | '#' ('t'|'f')
+             | ',' line | '(' line | '=' bulk | '!' bulk | '%' n (reply reply){n} | '~' n reply{n}
+             | '>' n reply{n}
     line    := bytes without CR or LF, CRLF
     bulk    := int CRLF bytes{int} CRLF | '-1' CRLF
 """
@@ -25,7 +22,7 @@ import socket
 import zlib
 from typing import Any, NamedTuple
 
-READ_DEADLINE_S = 20.0
+READ_DEADLINE_S = 10.0
 _INT = re.compile(rb"0|-?[1-9][0-9]*")
 
 

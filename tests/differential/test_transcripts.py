@@ -1,6 +1,6 @@
 """Every case of every transcript: respq answers as 8.2.3 does now, and as the file says it did.
 
-Where 8.2.3 has what came after 7.4, `voices.REDIS_74` says what respq answers. To write the
+Where 8.2.3 has what came after 7.4, or a defect, `voices` says what respq answers. To write the
 replies of 8.2.3 into the files: `python -m tests.differential.rewrite`.
 """
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.differential import voices
 from tests.differential.conftest import RunnerOf
-from tests.differential.transcript import Case, Outcome, Step, load_all
+from tests.differential.transcript import Case, Step, load_all
 from tests.servers import Server
 
 CASES = load_all()
@@ -27,9 +27,10 @@ def differing(case: Case, title: str, steps: list[tuple[Step, str, str]]) -> str
     return "\n".join(rows)
 
 
-def of_74(case: Case, step: Step, outcome: Outcome) -> str | None:
-    """The reply that 7.4 gives instead, if 8.2.3 has something newer here."""
-    return voices.REDIS_74.get(case.path, {}).get(step.head)
+def instead(case: Case, step: Step) -> str | None:
+    """What respq says where 8.2.3 has something newer than 7.4, or a defect."""
+    newer = voices.REDIS_74.get(case.path, {}).get(step.head)
+    return newer or voices.CORRECTED.get(case.path, {}).get(step.head)
 
 
 @pytest.mark.parametrize("proto", [2, 3])
@@ -47,7 +48,7 @@ def test_case(
     found = runner_of(subject, proto).run(case)
     wrong = []
     for step, one, other in zip(case.steps, voice, found, strict=True):
-        newer = of_74(case, step, one) if subject.name == "respq" else None
-        if (other.text != newer) if newer is not None else (other.replies != one.replies):
-            wrong.append((step, newer if newer is not None else one.text, other.text))
+        known = instead(case, step) if subject.name == "respq" else None
+        if (other.text != known) if known is not None else (other.replies != one.replies):
+            wrong.append((step, known if known is not None else one.text, other.text))
     assert not wrong, differing(case, f"{subject.name} differs from 8.2.3 in RESP{proto}", wrong)

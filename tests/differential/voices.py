@@ -5,6 +5,7 @@ respq advertises 7.4 and answers as 7.4 does. The first voice is redis-server 8.
 * `VOICES`: every step of the transcripts that the two answer differently; `test_voices.py` proves
   the table complete and free of idle rows. ` #2` is the second occurrence of a step in its case.
 * `REDIS_74`: the steps where 8.2.3 has what came after 7.4, with the reply that respq gives.
+* `CORRECTED`: the steps where 8.2.3 has a defect that a later version does not have.
 * `CLIENT_FIELDS_AFTER_74`: the fields of CLIENT LIST that came after 7.4.
 """
 
@@ -418,6 +419,14 @@ REDIS_74: dict[str, dict[str, str]] = {
         "a> XTRIM s MAXLEN 1 DELREF": "-ERR syntax error",
         "a> XTRIM s MAXLEN 1 ACKED": "-ERR syntax error",
         "a> XTRIM s KEEPREF MAXLEN 1": "-ERR syntax error",
+    },
+}
+
+# case -> step -> the reply that a later Redis gives where 8.2.3 is wrong, and respq too.
+CORRECTED: dict[str, dict[str, str]] = {
+    # 8.2.3 takes the name of a group for the word STREAMS (redis#15478, corrected in 8.2.9).
+    "xreadgroup/a group and a consumer may be called STREAMS": {
+        "a> COMMAND GETKEYS XREADGROUP COUNT 1 GROUP STREAMS STREAMS STREAMS s t > >": '["s" "t"]',
     },
 }
 
