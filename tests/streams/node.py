@@ -19,9 +19,11 @@ from respserver.session import Session
 from respserver.settings import load
 from respserver.spec import TABLE
 from respserver.verbs import Verbs
+from streams import ids
 from streams.blockcache import BlockCache
 from streams.journal import Journal
 from streams.keyspace import Keyspace
+from streams.replay import Replay
 from streams.stream import Stream
 from tests.respclient import Client, encode, plain
 
@@ -74,6 +76,7 @@ class Node:
     errors: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.log: list[bytes] = []
         self.config = load(flags={})
         store = Store.open(SimFS(), "/data")
         for _ in store.replay():
@@ -103,7 +106,8 @@ class Node:
         self.verbs.node_max_bytes = self.config.stream_node_max_bytes
 
     def commit_early(self) -> None:
-        """Records are forgotten: what they did stays in memory."""
+        """End the log's frame."""
+        self.log.append(self.journal.log.copy())
         self.journal.committed()
 
     def count_error(self, line: bytes) -> None:
@@ -136,3 +140,41 @@ class Node:
             stream.check()
             for group in stream.groups.values():
                 group.check()
+
+    def replayed(self) -> Node:
+        """Another node, to which the records of this one were applied."""
+        self.commit_early()
+        other = Node(self.now_ms)
+        replay = Replay(other.keyspace)
+        lsn = 1
+        for frame in self.log:
+            lsn += replay.apply(lsn, frame)
+        return other
+
+    def rows(self) -> dict[bytes, Any]:
+        """What the rows of all streams would hold, by key.
+
+        Without seen times: that a consumer was seen and got nothing is no record.
+        """
+        return {
+            stream.key: {
+                "header": stream.dump_header(),
+                "first": stream.first_id,
+                "deleted": {n: page.dump() for n, page in stream.deleted_pages.items()},
+                "groups": {
+                    name: (
+                        group.gid,
+                        group.last_id,
+                        group.entries_read,
+                        group.free_cidx,
+                        [
+                            (consumer.name, consumer.cidx, consumer.active_ms)
+                            for consumer in group.consumers.values()
+                        ],
+                        group.pending.rows(ids.MIN_ID, ids.MAX_ID),
+                    )
+                    for name, group in stream.groups.items()
+                },
+            }
+            for stream in self.keyspace.by_sid.values()
+        }
