@@ -53,8 +53,10 @@ def require_compiler() -> None:
         sys.exit(f"respq needs Python.h to build its compiled modules. {hint}")
 
 
-require_compiler()
-setup(
-    ext_modules=cythonize(compiled_modules(), compiler_directives=DIRECTIVES),
-    options={"build_ext": {"parallel": os.cpu_count() or 1}},
-)
+if __name__ == "__main__":
+    require_compiler()
+    jobs = os.cpu_count() or 1
+    setup(
+        ext_modules=cythonize(compiled_modules(), compiler_directives=DIRECTIVES, nthreads=jobs),
+        options={"build_ext": {"parallel": jobs}},
+    )
