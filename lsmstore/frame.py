@@ -30,7 +30,7 @@ from typing import Final, NamedTuple
 import zstandard
 from xxhash import xxh3_64_intdigest
 
-from lsmstore.fs import Bytes
+from lsmstore.fs import Bytes, File
 
 LOG_MAGIC: Final = 0x51A7
 MANIFEST_MAGIC: Final = 0x51A8
@@ -48,6 +48,8 @@ MAGIC: Final = struct.Struct("<H")
 NEEDLE: Final = struct.Struct("<HIB")
 PAYLOAD_BYTES_MAX: Final = 1 << 31
 LOW_32: Final = 0xFFFFFFFF
+ZEROS: Final = bytes(1 << 14)
+WINDOW_BYTES: Final = 1 << 20  # read at a time: a buffer of this size is used again and again
 
 
 class Frame(NamedTuple):
@@ -108,8 +110,13 @@ def encode(
     return header + CHECKSUM.pack(checksum(header, payload, seed(epoch, file)))
 
 
-def parse(data: bytes, offset: int, magic: int, epoch: int, file: int) -> Frame | None:
-    """The frame at ``offset``, or None if what is there is not a whole frame of this file."""
+def parse(
+    data: bytes, offset: int, magic: int, epoch: int, file: int, base: int = 0
+) -> Frame | None:
+    """The frame at ``offset``, or None if what is there is not a whole frame of this file.
+
+    ``base`` is where in the file ``data`` begins.
+    """
     body = offset + HEADER_BYTES
     if body > len(data):
         return None
@@ -130,29 +137,60 @@ def parse(data: bytes, offset: int, magic: int, epoch: int, file: int) -> Frame 
         header, payload, seed(epoch, file)
     ):
         return None
-    return Frame(offset, flags, raw_len, count, first, synced, payload)
+    return Frame(base + offset, flags, raw_len, count, first, synced, payload)
 
 
 def frames_anywhere(
-    data: bytes, start: int, magic: int, file: int | None = None
+    file: File, start: int, magic: int, number: int | None = None
 ) -> Iterator[Frame]:
-    """Every whole frame of ``file`` that begins at ``start`` or later, whatever lies between them.
+    """Every whole frame that begins at ``start`` or later, whatever lies between them.
 
-    The epoch is taken from the frame itself, and the file too where it is not given: the caller may
-    not know them when the head is damaged.
+    They are those of file ``number``; if that is not given, those of any file: what a file was is
+    not known when its head is damaged. The epoch is taken from the frame itself.
     """
-    needle = MAGIC.pack(magic) if file is None else NEEDLE.pack(magic, file & LOW_32, VERSION)
-    at = data.find(needle, start)
-    while at >= 0:
-        frame = None
-        if at + HEADER_BYTES <= len(data):
-            _, number, _, _, epoch, *_ = HEADER.unpack_from(data, at)
-            frame = parse(data, at, magic, epoch, number if file is None else file)
-        if frame is not None:
-            yield frame
-            at = data.find(needle, frame.end)
+    needle = MAGIC.pack(magic)
+    if number is not None:
+        needle = NEEDLE.pack(magic, number & LOW_32, VERSION)
+    size = file.size()
+    while start < size:
+        data = file.pread(WINDOW_BYTES + len(needle) - 1, start)
+        at = _find(data, needle)
+        if at < 0:
+            start += WINDOW_BYTES
+            continue
+        start += at
+        found = _parse_unknown(file, start, magic)
+        if found is None:
+            start += 1
         else:
-            at = data.find(needle, at + 1)
+            yield found
+            start = found.end
+
+
+def _parse_unknown(file: File, offset: int, magic: int) -> Frame | None:
+    """The frame at ``offset`` by what its own header says of file, epoch and length."""
+    header = file.pread(HEADER_BYTES, offset)
+    if len(header) < HEADER_BYTES:
+        return None
+    _, number, _, _, epoch, stored_len, *_ = HEADER.unpack_from(header)
+    if offset + HEADER_BYTES + stored_len > file.size():
+        return None
+    data = file.pread(HEADER_BYTES + stored_len, offset)
+    return parse(data, 0, magic, epoch, number, offset)
+
+
+def _find(data: bytes, needle: bytes) -> int:
+    """Where ``needle``, which does not begin with a zero, is first; runs of zeros are leapt."""
+    start = 0
+    while start < len(data):
+        if data.startswith(ZEROS, start):
+            start += len(ZEROS)
+            continue
+        at = data.find(needle, start, start + len(ZEROS) + len(needle) - 1)
+        if at >= 0:
+            return at
+        start += len(ZEROS)
+    return -1
 
 
 def unpack(frame: Frame, dictionaries: Mapping[int, bytes]) -> bytes:

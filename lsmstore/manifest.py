@@ -59,9 +59,13 @@ def read_manifest(fs: FileSystem, directory: str, number: int) -> Version:
         raise Corruption(path, 0, "CURRENT names this manifest and it is missing")
     file = fs.open(path)
     try:
-        data = file.pread(file.size(), 0)
+        return _read_edits(file, path, number)
     finally:
         file.close()
+
+
+def _read_edits(file: File, path: str, number: int) -> Version:
+    data = file.pread(file.size(), 0)
     version = Version()
     offset = 0
     expected = 1
@@ -77,7 +81,7 @@ def read_manifest(fs: FileSystem, directory: str, number: int) -> Version:
         offset = found.end
     if expected == 1:
         raise Corruption(path, 0, "its first frame is damaged")
-    for found in frame.frames_anywhere(data, offset, MANIFEST_MAGIC, number):
+    for found in frame.frames_anywhere(file, offset, MANIFEST_MAGIC, number):
         if found.synced_upto >= expected:
             raise Corruption(path, offset, f"edit {expected} is damaged, and it had been durable")
     return version

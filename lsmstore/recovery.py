@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from lsmstore import frame
 from lsmstore.errors import Corruption
 from lsmstore.frame import LOG_MAGIC, Frame
-from lsmstore.fs import FileSystem
+from lsmstore.fs import File, FileSystem
 from lsmstore.logfile import HEAD_FRAME_BYTES, LIVE_SUFFIX, Head, live_path, numbers, read_head
 
 
@@ -50,7 +50,6 @@ class LogReader:
         self.chain: list[Head] = []
         self.last_lsn = floor_lsn
         self.end_offset = 0
-        self.bytes_read = 0
 
     @property
     def numbers_seen(self) -> list[int]:
@@ -72,23 +71,23 @@ class LogReader:
         while True:
             self.chain.append(head)
             path = live_path(self._directory, head.number)
-            data = self._read(path)
             after = self._successor(head.number)
-            bound = len(data) if after is None else after.predecessor_bytes
-            offset = HEAD_FRAME_BYTES
-            while offset < bound:
-                found = frame.parse(data, offset, LOG_MAGIC, head.epoch, head.number)
-                if found is None or found.first_lsn != expected or found.end > bound:
+            self.end_offset = HEAD_FRAME_BYTES
+            for found in self._frames_of(path, head, after):
+                if found.first_lsn != expected:
                     break
                 if found.records > 0:
                     expected = found.last_lsn + 1
                     if found.last_lsn > self._floor_lsn:
                         yield found.first_lsn, self._unpack(found, path)
-                offset = found.end
+                self.end_offset = found.end
             self.last_lsn = expected - 1
-            self.end_offset = offset
-            if after is None or offset != bound or after.predecessor_last_lsn != self.last_lsn:
-                self._require_tear(path, data, offset, expected, head.number)
+            if (
+                after is None
+                or after.predecessor_bytes != self.end_offset
+                or after.predecessor_last_lsn != self.last_lsn
+            ):
+                self._require_tear(path, expected, head.number)
                 return
             head = after
 
@@ -104,14 +103,46 @@ class LogReader:
 
     # -- inner parts ----------------------------------------------------------------------------
 
-    def _read(self, path: str) -> bytes:
+    def _frames_of(self, path: str, head: Head, after: Head | None) -> Iterator[Frame]:
+        """The frames of one file in turn, up to its end or the first that is not whole."""
         file = self._fs.open(path)
         try:
-            data = file.pread(file.size(), 0)
+            bound = file.size() if after is None else after.predecessor_bytes
+            base = offset = HEAD_FRAME_BYTES
+            data = b""
+            while offset < bound:
+                at = offset - base
+                found = frame.parse(data, at, LOG_MAGIC, head.epoch, head.number, base)
+                if found is None:
+                    base = offset
+                    data = self._window(file, base, bound)
+                    found = frame.parse(data, 0, LOG_MAGIC, head.epoch, head.number, base)
+                    if found is None:
+                        return
+                yield found
+                offset = found.end
         finally:
             file.close()
-        self.bytes_read += len(data)
+
+    def _window(self, file: File, base: int, bound: int) -> bytes:
+        """Bytes from ``base`` on, more than usual if the frame there is larger."""
+        data = file.pread(min(frame.WINDOW_BYTES, bound - base), base)
+        if len(data) >= frame.HEADER_BYTES:
+            needed = frame.HEADER_BYTES + frame.HEADER.unpack_from(data)[5]
+            if len(data) < needed <= bound - base:
+                data = file.pread(needed, base)
         return data
+
+    def _claim(self, path: str, start: int, owner: int | None, expected: int) -> Frame | None:
+        """A frame from ``start`` on that says that record ``expected`` had been durable."""
+        file = self._fs.open(path)
+        try:
+            for found in frame.frames_anywhere(file, start, LOG_MAGIC, owner):
+                if found.synced_upto >= expected:
+                    return found
+        finally:
+            file.close()
+        return None
 
     def _read_heads(self) -> None:
         for number in numbers(self._fs.listdir(self._directory), LIVE_SUFFIX):
@@ -149,23 +180,21 @@ class LogReader:
         ]
         return self._heads[max(following)] if following else None
 
-    def _require_tear(
-        self, path: str, data: bytes, offset: int, expected: int, number: int
-    ) -> None:
+    def _require_tear(self, path: str, expected: int, number: int) -> None:
         """Refuse if a frame after this place says that what should be here had been durable."""
-        for found in frame.frames_anywhere(data, offset, LOG_MAGIC, number):
-            if found.synced_upto >= expected:
-                raise Corruption(path, offset, self._why(expected, path, found))
+        offset = self.end_offset
+        found = self._claim(path, offset, number, expected)
+        if found is not None:
+            raise Corruption(path, offset, self._why(expected, path, found))
         for later in self.numbers_seen:
             if later <= number:
                 continue
             later_path = live_path(self._directory, later)
             owner = None if later in self._headless else later
-            for found in frame.frames_anywhere(self._read(later_path), 0, LOG_MAGIC, owner):
-                if found.synced_upto < expected:
-                    continue
-                if later in self._headless:
-                    raise Corruption(later_path, 0, "its head is damaged")
+            found = self._claim(later_path, 0, owner, expected)
+            if found is not None and later in self._headless:
+                raise Corruption(later_path, 0, "its head is damaged")
+            if found is not None:
                 raise Corruption(path, offset, self._why(expected, later_path, found))
         if number < self._epoch_file:
             why = "this log file is missing or its head is damaged"
