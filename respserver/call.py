@@ -43,7 +43,8 @@ class Call:
         return self.server.journal
 
     def reserve(self, record_bytes: int) -> None:
-        """Make sure that so many bytes of records fit in the log, beyond what the arguments suggest.
+        """Make sure that so many bytes of records fit in the log, beyond what the arguments
+        suggest.
 
         Raises ReplyError where the disk is full. Call it before the first change.
         """

@@ -1,7 +1,8 @@
 """A range reply too long to be built at once: sent block by block as the socket drains.
 
-Rules: the number of entries was counted and sent first, so the reply is pinned to what the stream was then: a
-snapshot shares blocks and runs with the stream and has its own mark and deleted positions.
+Rules: the number of entries was counted and sent first, so the reply is pinned to what the stream
+was then: a snapshot shares blocks and runs with the stream and has its own mark and deleted
+positions.
 """
 
 from __future__ import annotations
@@ -32,9 +33,7 @@ class LongReply:
 
     def cold(self) -> list[tuple[Run, int]]:
         """Blocks that the next pieces need and that are not in memory."""
-        return self._snapshot.cold_blocks(
-            self._first, self._stop, PREFETCH_BLOCKS, self._reverse
-        )
+        return self._snapshot.cold_blocks(self._first, self._stop, PREFETCH_BLOCKS, self._reverse)
 
     def piece(self) -> bytes:
         """The next part of the reply. REQUIRES: not done."""

@@ -18,13 +18,13 @@ PROTECTED = (
     b"interface. If you want to connect from external computers to Redis you may adopt one of the "
     b"following solutions: 1) Just disable protected mode sending the command 'CONFIG SET "
     b"protected-mode no' from the loopback interface by connecting to Redis from the same host the "
-    b"server is running, however MAKE SURE Redis is not publicly accessible from internet if you do "
-    b"so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable "
-    b"the protected mode by editing the Redis configuration file, and setting the protected mode "
+    b"server is running, however MAKE SURE Redis is not publicly accessible from internet if "
+    b"you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just "
+    b"disable the protected mode by editing the Redis configuration file, and setting the protected mode "
     b"option to 'no', and then restarting the server. 3) If you started the server manually just "
     b"for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication "
-    b"password for the default user. NOTE: You only need to do one of the above things in order for "
-    b"the server to start accepting connections from the outside.\r\n"
+    b"password for the default user. NOTE: You only need to do one of the above things in order "
+    b"for the server to start accepting connections from the outside.\r\n"
 )
 TOO_MANY = b"-ERR max number of clients reached\r\n"
 OUTPUT_HIGH_BYTES = 4 << 20
@@ -106,7 +106,7 @@ class LoopSkin:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.call_soon = loop.call_soon
+        self.call_soon: Callable[[Callable[[], None]], Any] = loop.call_soon
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms: int | None = None
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="respq")

@@ -49,16 +49,21 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     except (StorageError, RecordError, OSError) as error:
         raise StartupError(f"cannot recover from {directory}: {error}") from error
     skin.engine = engine
-    servers = []
+    servers: list[asyncio.Server] = []
     try:
         for host in config.bind:
-            servers.append(await _listen(loop, engine, host, config))
+            server = await _listen(loop, engine, host, config)
+            if server is None:
+                continue
+            servers.append(server)
             if engine.port == 0:
-                engine.port = servers[0].sockets[0].getsockname()[1]
-        servers = [server for server in servers if server is not None]
+                engine.port = server.sockets[0].getsockname()[1]
     except OSError as error:
         store.close()
         raise StartupError(_listen_message(error, config)) from error
+    if not servers:
+        store.close()
+        raise StartupError(f"none of the addresses {' '.join(config.bind)} is on this machine")
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, skin.shutdown)
     engine.settings_changed(frozenset())
@@ -88,7 +93,7 @@ async def _listen(
     optional = host.startswith("-")
     name = host.removeprefix("-")
     if name == "*":
-        name = "0.0.0.0"  # noqa: S104 - asked for by the setting
+        name = "0.0.0.0"
     elif name == "::*":
         name = "::"
     try:
@@ -103,9 +108,7 @@ async def _listen(
 
 def _listen_message(error: OSError, config: Config) -> str:
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {config.port} is in use by another process; stop it or choose another with --port"
-        )
+        return f"port {config.port} is in use by another process; choose another with --port"
     return f"cannot listen on {' '.join(config.bind)} port {config.port}: {error}"
 
 

@@ -1,8 +1,9 @@
 """One client: how it speaks, where it stands, what it sent and what it will be sent.
 
-Rules: ``inp`` holds bytes that were received and not yet executed, ``out`` the replies that the tick has not yet
-released. ``blocked`` is what the client waits for (respserver/waiters.py); while it waits, while a long reply is
-being sent (``stream_reply``) and while its socket is full (``paused``), nothing more of ``inp`` is executed.
+Rules: ``inp`` holds bytes that were received and not yet executed, ``out`` the replies that the
+tick has not yet released. ``blocked`` is what the client waits for (respserver/waiters.py); while
+it waits, while a long reply is being sent (``stream_reply``) and while its socket is full
+(``paused``), nothing more of ``inp`` is executed.
 """
 
 from __future__ import annotations

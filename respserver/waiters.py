@@ -1,8 +1,9 @@
 """Who waits for which key, and until when.
 
-Rules: a waiting client holds arguments, never state: its command in wire form, run again when one of its keys grows
-or vanishes. Plain readers of a key are all tried; readers of one group are tried first come first served and stop
-at the first that gets nothing, since then there is nothing left for the group.
+Rules: a waiting client holds arguments, never state: its command in wire form, run again when one
+of its keys grows or vanishes. Plain readers of a key are all tried; readers of one group are tried
+first come first served and stop at the first that gets nothing, since then there is nothing left
+for the group.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which cold blocks stay in memory.
 
-A block that was read, or that a flush has just written, sits in its slot of ``Run.blocks``, where compiled readers
-find it without asking anybody. This cache only decides which slots to empty: the oldest first, once the blocks
-hold more than their share of the memory budget.
+A block that was read, or that a flush has just written, sits in its slot of ``Run.blocks``, where
+compiled readers find it without asking anybody. This cache only decides which slots to empty: the
+oldest first, once the blocks hold more than their share of the memory budget.
 """
 
 from __future__ import annotations

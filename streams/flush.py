@@ -1,9 +1,10 @@
 """A flush of the memtable: what goes to disk, planned in small slices on the loop.
 
-Rules: the cut is the LSN at which the flush begins. The key directory is frozen at the cut. Each stream that was
-dirty at the cut is written in one slice, as it is then, with its ``applied_lsn``: replay passes over what its rows
-already have, so slices may run ticks apart. A stream that is dropped before its slice is written first (``before_drop``),
-so that the log never names a stream without a header. ``Flush.write`` runs on a thread; ``install`` on the loop.
+Rules: the cut is the LSN at which the flush begins. The key directory is frozen at the cut. Each
+stream that was dirty at the cut is written in one slice, as it is then, with its ``applied_lsn``:
+replay passes over what its rows already have, so slices may run ticks apart. A stream that is
+dropped before its slice is written first (``before_drop``), so that the log never names a stream
+without a header. ``Flush.write`` runs on a thread; ``install`` on the loop.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class FlushJob:
         return next(self._slices, False)
 
     def install(self) -> list[int]:
-        """The files are written: the store sees them, blocks leave the memtable. Returns the sids."""
+        """The files are there: the store sees them, blocks leave the memtable. Returns the sids."""
         self.flush.install()
         self._keyspace.frozen = SortedDict()
         for sid, stream in self.written.items():
@@ -72,10 +73,8 @@ class FlushJob:
                     dead.append(rowkeys.sid_of(value))
                 self.flush.add_row(row_key, None)
             yield True
-        n = 0
-        for row_key, value in self._keyspace.frozen.items():
-            self.flush.add_row(row_key, value)
-            n += 1
+        for n, (row_key, frozen) in enumerate(self._keyspace.frozen.items(), 1):
+            self.flush.add_row(row_key, frozen)
             if n % ROWS_PER_SLICE == 0:
                 yield True
         while self._waiting:

@@ -1,12 +1,13 @@
 """A consumer group: its cursor, its consumers, what is pending.
 
-Rules: the methods that change something are the apply half of the log's records; they check nothing. A consumer
-is known in pending rows by its index, which is never used again within the group; index 0 means no owner.
-``next_pos`` is the position of the first entry after the cursor, kept while it is known so that a read of new
-entries needs no search.
+Rules: the methods that change something are the apply half of the log's records; they check
+nothing. A consumer is known in pending rows by its index, which is never used again within the
+group; index 0 means no owner. ``next_pos`` is the position of the first entry after the cursor,
+kept while it is known so that a read of new entries needs no search.
 
-Group row, little-endian: ``u8 version, u64 last ms, u64 last seq, i64 entries_read, u32 next_cidx, u32 n``, the group's
-name as ``u32 length, bytes``, then n times ``u32 cidx, i64 seen_ms, i64 active_ms, u32 length, name``.
+Group row, little-endian: ``u8 version, u64 last ms, u64 last seq, i64 entries_read, u32 next_cidx,
+u32 n``, the group's name as ``u32 length, bytes``, then n times ``u32 cidx, i64 seen_ms, i64
+active_ms, u32 length, name``.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class Group:
         self.dirty = True
 
     def pend(self, ms, seq, n, consumer, now_ms):
-        """``n`` ascending IDs were delivered to ``consumer`` for the first time, or again from the start."""
+        """``n`` ascending IDs were delivered to ``consumer`` for the first time, or again from the
+        start.
+        """
         i: cython.Py_ssize_t
         if self.pending.is_above(ms[0], seq[0]):
             self.pending.append_run(ms, seq, n, consumer.cidx, now_ms)
@@ -175,7 +178,9 @@ class Group:
 
     @staticmethod
     def load(gid: int, data: bytes) -> Group:
-        """A group from its row, without its pending chunks. Raises ValueError for an unknown version."""
+        """A group from its row, without its pending chunks. Raises ValueError for an unknown
+        version.
+        """
         version, ms, seq, entries_read, next_cidx, n = GROUP_HEAD.unpack_from(data)
         if version != GROUP_VERSION:
             raise ValueError("unknown group row")

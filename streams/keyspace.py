@@ -2,14 +2,18 @@
 
 Rules:
 
-- Memory is a cache of the store. ``tables[db]`` maps the keys of a database that are in memory to their Stream or
-  string; a key that is not there is looked up in the key rows and loaded. Missing keys are not cached.
-- Key rows changed since the last flush sit in ``rows`` (the directory's memtable), those of a flush under way in
-  ``frozen``; the store has the rest. Newest wins.
-- A database is a namespace id; emptying a database gives it a new one, and the old one's rows go at the next flush.
-- ``put_stream``, ``put_string``, ``remove`` and ``move_database`` are the apply half of the log's key records.
+- Memory is a cache of the store. ``tables[db]`` maps the keys of a database that are in memory to
+  their Stream or string; a key that is not there is looked up in the key rows and loaded. Missing
+  keys are not cached.
+- Key rows changed since the last flush sit in ``rows`` (the directory's memtable), those of a flush
+  under way in ``frozen``; the store has the rest. Newest wins.
+- A database is a namespace id; emptying a database gives it a new one, and the old one's rows go at
+  the next flush.
+- ``put_stream``, ``put_string``, ``remove`` and ``move_database`` are the apply half of the log's
+  key records.
 
-Directory row (JSON): ``next_sid, next_ns, databases {db: ns}, counts {ns: keys}, lsn`` (key records up to it are in rows).
+Directory row (JSON): ``next_sid, next_ns, databases {db: ns}, counts {ns: keys}, lsn`` (key records
+up to it are in rows).
 """
 
 from __future__ import annotations
@@ -285,9 +289,7 @@ class Keyspace:
             groups[group.gid] = group
             stream.groups[group.name] = group
         for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"P", sid)):
-            groups[rowkeys.gid_of_chunk(row_key)].pending.load_chunk(
-                rowkeys.suffix(row_key), value
-            )
+            groups[rowkeys.gid_of_chunk(row_key)].pending.load_chunk(rowkeys.suffix(row_key), value)
         for group in groups.values():
             group.count_pending()
         for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"X", sid)):
@@ -323,6 +325,7 @@ class Keyspace:
             if stream.ns:
                 self.live[stream.ns].pop(stream.key, None)
             del self.by_sid[stream.sid]
+            stream.dropped = True  # who still holds it must look the key up again
             self.resident_bytes -= sizes[stream.sid]
             left += 1
         return left

@@ -1,8 +1,8 @@
 """Applies log records (grammar: streams/journal.py): recovery now, replicas later.
 
-Rules: a record is applied exactly as the journal applied it when it was written. A stream's records up to the
-``applied_lsn`` of its header row are already in its rows and are passed over. A record that does not fit the
-state it meets is damage and is named with its LSN: nothing is guessed.
+Rules: a record is applied exactly as the journal applied it when it was written. A stream's records
+up to the ``applied_lsn`` of its header row are already in its rows and are passed over. A record
+that does not fit the state it meets is damage and is named with its LSN: nothing is guessed.
 """
 
 from __future__ import annotations

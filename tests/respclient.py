@@ -1,7 +1,8 @@
 """A RESP client that keeps the bytes.
 
 Rules of this file:
-* A reply is returned as the exact bytes that delimit it, beside its parsed form; nothing is decoded.
+* A reply is returned as the exact bytes that delimit it, beside its parsed form; nothing is
+  decoded.
 * Only canonical RESP is accepted: an integer must be written as `str(int)` writes it. So replies
   with equal parsed forms are equal bytes, and tests may mask the parsed form and remain strict.
 * Waiting is for a socket, never for time: `Client.readable()` asks the kernel, `read()` has a

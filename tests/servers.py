@@ -67,7 +67,8 @@ class Server:
         self.password = password
         self.log_path = directory.parent / f"{directory.name}.{self.port}.log"
         self._argv = [*prefix, *(part.replace("{port}", str(self.port)) for part in argv)]
-        # A server takes its settings from the call, not from RESPQ_ variables of whoever runs tests.
+        # A server takes its settings from the call, not from RESPQ_ variables of whoever runs
+        # tests.
         own = {name: text for name, text in os.environ.items() if not name.startswith("RESPQ_")}
         self._environment = own | (environment or {})
         self.process: subprocess.Popen[bytes] | None = None

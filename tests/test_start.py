@@ -100,3 +100,4 @@ def test_a_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
 def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
     options = ["--port", "0", "--dir", str(tmp_path / "data")]
     assert "192.0.2.1" in refused(*options, "--bind", "192.0.2.1")
+    assert "none of the addresses -192.0.2.1" in refused(*options, "--bind", "-192.0.2.1")
