@@ -20,8 +20,8 @@ PROTECTED = (
     b"protected-mode no' from the loopback interface by connecting to Redis from the same host the "
     b"server is running, however MAKE SURE Redis is not publicly accessible from internet if "
     b"you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just "
-    b"disable the protected mode by editing the Redis configuration file, and setting the protected mode "
-    b"option to 'no', and then restarting the server. 3) If you started the server manually just "
+    b"disable the protected mode by editing the Redis configuration file, and setting the protected "
+    b"mode option to 'no', and then restarting the server. 3) If you started the server manually just "
     b"for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication "
     b"password for the default user. NOTE: You only need to do one of the above things in order "
     b"for the server to start accepting connections from the outside.\r\n"
@@ -128,13 +128,13 @@ class LoopSkin:
 
     def set_timer(self, deadline_ms: int | None) -> None:
         """Call the engine's ``on_timer`` once, at this monotonic time."""
-        if deadline_ms == self._timer_ms:
+        if self.engine is None or deadline_ms == self._timer_ms:
             return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._timer_ms = deadline_ms
-        if deadline_ms is not None and self.engine is not None:
+        if deadline_ms is not None:
             delay_s = max(0, deadline_ms - self.engine.clock.monotonic_ms()) / 1000
             self._timer = self._loop.call_later(delay_s, self._fire)
 
