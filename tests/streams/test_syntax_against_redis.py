@@ -30,23 +30,8 @@ STARTS = [
 ]
 HEADS = [[], ["s"], ["s", "g"], ["s", "g", "c", "0"], ["s", "g", "c", "0", "0"], ["text", "g"]]
 KEYWORDS = [
-    "maxlen",
-    "MINID",
-    "limit",
-    "=",
-    "~",
-    "ENTRIESADDED",
-    "maxdeletedid",
-    "entriesread",
-    "MKSTREAM",
-    "IDLE",
-    "time",
-    "RETRYCOUNT",
-    "FORCE",
-    "justid",
-    "LASTID",
-    "COUNT",
-    "FULL",
+    *["maxlen", "MINID", "limit", "=", "~", "ENTRIESADDED", "maxdeletedid", "entriesread"],
+    *["MKSTREAM", "IDLE", "time", "RETRYCOUNT", "FORCE", "justid", "LASTID", "COUNT", "FULL"],
 ]
 words = st.one_of(
     st.sampled_from(["s", "none", "text", "g", "nog", "c", "g\r\n%s", "g\0tail", ""]),
