@@ -257,14 +257,17 @@ def all_delivered(client: redis.Redis) -> bool:
     return bool(newest == group_state(client)["last-delivered-id"])
 
 
-def kill_while_it_holds_entries(client: redis.Redis, worker: BaseProcess, name: str) -> int:
+def kill_while_it_holds_entries(
+    client: redis.Redis, worker: BaseProcess, name: str, producer: BaseProcess
+) -> int:
     """SIGKILL a worker that has been delivered entries; how many it held."""
     assert worker.pid is not None
     while True:
         os.kill(worker.pid, signal.SIGSTOP)  # so that what it holds does not change meanwhile
         consumers: Any = client.xinfo_consumers(STREAM, GROUP)
         held = next((one["pending"] for one in consumers if one["name"] == name), 0)
-        if held > 0 or all_delivered(client):
+        nothing_to_come = not producer.is_alive() and all_delivered(client)
+        if held > 0 or nothing_to_come:
             worker.kill()
             worker.join()
             return int(held)
@@ -331,8 +334,9 @@ def tell_story(server: Server, rows: int, limit: int | None, home: Path, console
                 console.print(f"started it again in {server.start():.2f} s")
                 wait_for_server(client)
             wait_for_rows(int(rows * share))
-            held = kill_while_it_holds_entries(client, workers[victim - 1], f"worker-{victim}")
-            console.print(f"killed worker-{victim}, which held {held} flights")
+            name, worker = f"worker-{victim}", workers[victim - 1]
+            held = kill_while_it_holds_entries(client, worker, name, producer)
+            console.print(f"killed {name}, which held {held} flights")
         while producer.is_alive():
             look()
             producer.join(0.05)

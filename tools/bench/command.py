@@ -79,7 +79,8 @@ def bench(
     Each row starts both servers afresh, with the same appendfsync, and loads them in turn: respq,
     redis, respq, redis and so on. The ratio is the median of the rounds' ratios; its spread is
     their least and greatest. A row whose load generator needed 90 % of a core beside a server is
-    marked client-bound: that server could have done more.
+    marked client-bound: that server could have done more. Where other processes were busy, the
+    ratio by processor time is the one to trust.
     """
     scale = Scale(rounds, seconds, entries, recovery_entries=recovery_entries)
     programs = Programs(redis if calibrate else respq or installed_respq(), redis, calibrate)
@@ -125,10 +126,13 @@ def machine(redis: str) -> dict[str, Any]:
 
 def as_table(outcomes: list[Outcome], *, calibrate: bool) -> Table:
     """The result for a reader."""
-    table = Table(caption="p50/p99 in ms; cpu: server + generator, shares of a core")
+    table = Table(
+        caption="p50/p99 in ms and cpu (server + generator, shares of a core) are respq's;"
+        " by cpu: ratio of the work done in a second of the server's processor time"
+    )
     for heading in ("work", "respq" if not calibrate else "redis (as respq)", "redis"):
         table.add_column(heading, justify="left" if heading == "work" else "right")
-    for heading in ("ratio", "spread", "goal", "", "p50/p99", "cpu"):
+    for heading in ("ratio", "spread", "goal", "", "by cpu", "p50/p99", "cpu"):
         table.add_column(heading, justify="right")
     for outcome in outcomes:
         if isinstance(outcome, RowOutcome):
@@ -148,16 +152,18 @@ def row_cells(outcome: RowOutcome) -> tuple[str, ...]:
     ours = median(one.rate for one in outcome.respq)
     theirs = median(one.rate for one in outcome.redis)
     bound = outcome.client_bound
+    notes = [f"client-bound beside {' and '.join(bound)}"] if bound else []
+    notes += ["other processes were busy"] if outcome.disturbed else []
     shown = sorted(outcome.respq, key=lambda one: one.rate)[len(outcome.respq) // 2]
     return (
-        outcome.row.title
-        + (f"\n[yellow]client-bound beside {' and '.join(bound)}[/]" * bool(bound)),
+        "\n".join([outcome.row.title, *(f"[yellow]{note}[/]" for note in notes)]),
         f"{ours:,.0f} {outcome.row.unit}",
         f"{theirs:,.0f}",
         f"[bold]{outcome.ratio:.2f}[/]",
         f"{min(outcome.ratios):.2f}-{max(outcome.ratios):.2f}",
         f"≥ {outcome.row.goal:g}",
         verdict(outcome),
+        f"{outcome.cpu_ratio:.2f}",
         f"{shown.p50_us / 1000:.2f}/{shown.p99_us / 1000:.2f}",
         f"{shown.server_cpu:.2f}+{shown.generator_cpu:.2f}",
     )
@@ -176,6 +182,7 @@ def figure_cells(outcome: FigureOutcome) -> tuple[str, ...]:
         f"{min(ours):.3g}-{max(ours):.3g}",
         f"≤ {outcome.figure.goal:g}",
         verdict(outcome),
+        "",
         "",
         "",
     )

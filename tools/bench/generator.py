@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from tools.bench.contender import Contender
@@ -27,8 +29,9 @@ class Load:
 
     elapsed_s: float
     generator_cpu: float
-    """Share of one core, as is the next."""
+    """Share of one core, as are the next two."""
     server_cpu: float
+    others_cpu: float
     parts: list[dict[str, Any]]
 
 
@@ -39,17 +42,21 @@ def run_load(
     enough: Callable[[float], bool] | None = None,
 ) -> Load:
     """Load ``server``; ``enough`` (seconds so far) is asked now and then and may end it early."""
+    began = time.monotonic()
+    machine_before = machine_cpu_seconds()
     cpu_before = server.cpu_seconds()
     with generator(server, parts, seconds_max) as (process, job, result, complaints):
-        began = time.monotonic()
+        loaded = time.monotonic()
         while enough is not None and process.poll() is None:
-            if enough(time.monotonic() - began):
+            if enough(time.monotonic() - loaded):
                 job.close()
                 break
             time.sleep(ASK_S)
         line = result.read()
         complaint = complaints.read().decode("utf-8", "replace").strip()
-        server_cpu = server.cpu_seconds() - cpu_before
+        server_s = server.cpu_seconds() - cpu_before
+        machine_s = machine_cpu_seconds() - machine_before
+        whole_s = time.monotonic() - began
     if process.returncode != 0:
         raise LoadFailed(f"the load on {server.name} broke off: {complaint}; {server.log_tail()}")
     answer = json.loads(line)
@@ -58,8 +65,21 @@ def run_load(
             raise LoadFailed(
                 f"{server.name} answered {part['errors']} errors: {part['first_error']}"
             )
-    elapsed_s = answer["elapsed_s"]
-    return Load(elapsed_s, answer["cpu_share"], server_cpu / elapsed_s, answer["parts"])
+    elapsed_s, generator_cpu = answer["elapsed_s"], answer["cpu_share"]
+    others_s = machine_s - server_s - generator_cpu * elapsed_s
+    return Load(
+        elapsed_s,
+        generator_cpu,
+        server_s / elapsed_s,
+        max(0.0, others_s / whole_s),
+        answer["parts"],
+    )
+
+
+def machine_cpu_seconds() -> float:
+    """Processor time that all processes of the machine have used."""
+    user, nice, system = Path("/proc/stat").read_text().split(maxsplit=4)[1:4]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

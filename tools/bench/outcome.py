@@ -11,6 +11,7 @@ from tools.bench.figures import Figure, Measured
 from tools.bench.rows import Round, Row
 
 CLIENT_BOUND = 0.9
+DISTURBED = 0.25
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,19 @@ class RowOutcome:
     def ratio(self) -> float:
         """The median of the ratios."""
         return median(self.ratios)
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The median ratio of work by processor time: what a busy machine hardly changes."""
+        return median(
+            ours.rate_of_cpu / theirs.rate_of_cpu
+            for ours, theirs in zip(self.respq, self.redis, strict=True)
+        )
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other processes took a good part of a core meanwhile."""
+        return max(one.others_cpu for one in (*self.respq, *self.redis)) >= DISTURBED
 
     @property
     def hit(self) -> bool:
@@ -59,6 +73,8 @@ class RowOutcome:
             "ratio": self.ratio,
             "ratio_low": min(self.ratios),
             "ratio_high": max(self.ratios),
+            "cpu_ratio": self.cpu_ratio,
+            "disturbed": self.disturbed,
             "hit": self.hit,
             "client_bound": self.client_bound,
             "respq": side_json(self.respq),

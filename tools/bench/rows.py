@@ -26,6 +26,7 @@ FILL_CONNECTIONS = 20
 FILL_DEPTH = 100
 FILL_S_MAX = 1800.0
 MAXLEN = 10_000
+CPU_TICK_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Round:
     elapsed_s: float
     generator_cpu: float
     server_cpu: float
+    others_cpu: float
     p50_us: float
     p99_us: float
     flushes: int | None = None
@@ -56,6 +58,11 @@ class Round:
     def rate(self) -> float:
         """Work in a second."""
         return self.done / self.elapsed_s
+
+    @property
+    def rate_of_cpu(self) -> float:
+        """Work in a second of the server's processor time."""
+        return self.rate / max(self.server_cpu, CPU_TICK_S / self.elapsed_s)
 
 
 @dataclass(frozen=True)
@@ -255,6 +262,7 @@ def rounded(load: Load, done: int, flushes: int | None = None) -> Round:
         load.elapsed_s,
         load.generator_cpu,
         load.server_cpu,
+        load.others_cpu,
         timed["p50_us"],
         timed["p99_us"],
         flushes,
