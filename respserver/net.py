@@ -13,18 +13,19 @@ from respserver.engine import Engine
 from respserver.session import Session
 
 PROTECTED = (
-    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password "
-    b"is set for the default user. In this mode connections are only accepted from the loopback "
-    b"interface. If you want to connect from external computers to Redis you may adopt one of the "
-    b"following solutions: 1) Just disable protected mode sending the command 'CONFIG SET "
-    b"protected-mode no' from the loopback interface by connecting to Redis from the same host the "
-    b"server is running, however MAKE SURE Redis is not publicly accessible from internet if "
-    b"you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just "
-    b"disable the protected mode by editing the Redis configuration file, and setting the protected "
-    b"mode option to 'no', and then restarting the server. 3) If you started the server manually just "
-    b"for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication "
-    b"password for the default user. NOTE: You only need to do one of the above things in order "
-    b"for the server to start accepting connections from the outside.\r\n"
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no "
+    b"password is set for the default user. In this mode connections are only accepted from the "
+    b"loopback interface. If you want to connect from external computers to Redis you may adopt "
+    b"one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG "
+    b"SET protected-mode no' from the loopback interface by connecting to Redis from the same "
+    b"host the server is running, however MAKE SURE Redis is not publicly accessible from "
+    b"internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively "
+    b"you can just disable the protected mode by editing the Redis configuration file, and "
+    b"setting the protected mode option to 'no', and then restarting the server. 3) If you "
+    b"started the server manually just for testing, restart it with the '--protected-mode no' "
+    b"option. 4) Set up an authentication password for the default user. NOTE: You only need to "
+    b"do one of the above things in order for the server to start accepting connections from the "
+    b"outside.\r\n"
 )
 TOO_MANY = b"-ERR max number of clients reached\r\n"
 OUTPUT_HIGH_BYTES = 4 << 20
