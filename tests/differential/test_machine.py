@@ -29,7 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.differential.transcript import DEFAULTS, Runner, mask, show
+from tests.differential.transcript import DEFAULTS, Runner, mask, show, side_by_side
 from tests.respclient import Closed, Reply, encode, render
 from tests.servers import Server
 
@@ -267,9 +267,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         for words, one, other in zip(commands, *found, strict=True):
             if one != other:
-                self.differ(
-                    f"{name}> {show(words)}\n--- 8.2.3\n{text(one)}\n+++ respq\n{text(other)}"
-                )
+                self.differ(f"{name}> {show(words)}\n{side_by_side(text(one), text(other))}")
 
     def differ(self, why: str) -> None:
         self.differed = True

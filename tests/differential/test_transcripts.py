@@ -10,7 +10,7 @@ import pytest
 
 from tests.differential import voices
 from tests.differential.conftest import RunnerOf
-from tests.differential.transcript import Case, Step, load_all
+from tests.differential.transcript import Case, Step, load_all, side_by_side
 from tests.servers import Server
 
 CASES = load_all()
@@ -19,11 +19,7 @@ CASES = load_all()
 def differing(case: Case, title: str, steps: list[tuple[Step, str, str]]) -> str:
     rows = [f"{case.path} (transcripts/{case.file}.txt:{case.line}): {title}"]
     for step, expected, found in steps:
-        rows += [
-            f"line {step.line}: {step.head}",
-            f"--- expected\n{expected}",
-            f"+++ found\n{found}",
-        ]
+        rows += [f"line {step.line}: {step.head}", side_by_side(expected, found)]
     return "\n".join(rows)
 
 

@@ -36,6 +36,7 @@ nodes of Redis' radix tree, which depend on how the bytes of node keys happen to
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import pathlib
 import re
 import time
@@ -536,6 +537,14 @@ def differences(case: Case, left: list[Outcome], right: list[Outcome]) -> list[i
         for i, (one, other) in enumerate(zip(left, right, strict=True))
         if one.replies != other.replies
     ]
+
+
+def side_by_side(expected: str, found: str) -> str:
+    """Two replies for a message: whole if they are short, else where they differ."""
+    left, right = expected.splitlines(), found.splitlines()
+    if len(left) + len(right) < 12:
+        return f"--- 8.2.3\n{expected}\n+++ respq\n{found}"
+    return "\n".join(difflib.unified_diff(left, right, "8.2.3", "respq", lineterm="", n=4))
 
 
 def show(command: Any) -> str:
