@@ -43,7 +43,8 @@ KNOWN_FLAGS: Final = ZSTD | DICTIONARY | HEAD
 
 HEADER: Final = struct.Struct("<HIBBIIIIQQ")
 CHECKSUM: Final = struct.Struct("<Q")
-HEADER_BYTES: Final = HEADER.size + CHECKSUM.size
+WHOLE_HEADER: Final = struct.Struct("<HIBBIIIIQQQ")
+HEADER_BYTES: Final = WHOLE_HEADER.size
 MAGIC: Final = struct.Struct("<H")
 NEEDLE: Final = struct.Struct("<HIB")
 PAYLOAD_BYTES_MAX: Final = 1 << 31
@@ -56,20 +57,14 @@ class Frame(NamedTuple):
     """A frame as read: where it is, what it claims, and its payload as stored."""
 
     offset: int
+    end: int
     flags: int
     raw_len: int
     records: int
     first_lsn: int
+    last_lsn: int
     synced_upto: int
     payload: bytes
-
-    @property
-    def end(self) -> int:
-        return self.offset + HEADER_BYTES + len(self.payload)
-
-    @property
-    def last_lsn(self) -> int:
-        return self.first_lsn + self.records - 1
 
 
 def seed(epoch: int, file: int) -> int:
@@ -120,24 +115,24 @@ def parse(
     body = offset + HEADER_BYTES
     if body > len(data):
         return None
-    fields = HEADER.unpack_from(data, offset)
-    found, number, version, flags, low_epoch, stored_len, raw_len, count, first, synced = fields
+    found, number, version, flags, low_epoch, stored_len, raw_len, count, first, synced, digest = (
+        WHOLE_HEADER.unpack_from(data, offset)
+    )
+    end = body + stored_len
     if (
         found != magic
         or number != file & LOW_32
         or version != VERSION
         or low_epoch != epoch & LOW_32
         or flags & ~KNOWN_FLAGS
-        or body + stored_len > len(data)
+        or end > len(data)
     ):
         return None
-    payload = data[body : body + stored_len]
-    header = memoryview(data)[offset : offset + HEADER.size]
-    if CHECKSUM.unpack_from(data, offset + HEADER.size)[0] != checksum(
-        header, payload, seed(epoch, file)
-    ):
+    payload = data[body:end]
+    if digest != checksum(data[offset : body - 8], payload, seed(epoch, file)):
         return None
-    return Frame(base + offset, flags, raw_len, count, first, synced, payload)
+    last = first + count - 1
+    return Frame(base + offset, base + end, flags, raw_len, count, first, last, synced, payload)
 
 
 def frames_anywhere(
@@ -196,8 +191,6 @@ def _find(data: bytes, needle: bytes) -> int:
 def unpack(frame: Frame, dictionaries: Mapping[int, bytes]) -> bytes:
     """The payload as it was handed in; ``ValueError`` says what is wrong with one that is not."""
     if not frame.flags & ZSTD:
-        if frame.raw_len != len(frame.payload):
-            raise ValueError("a raw frame states two lengths")
         return frame.payload
     return decompress(frame.payload, frame.raw_len, dictionaries, frame.flags & DICTIONARY != 0)
 

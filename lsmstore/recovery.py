@@ -76,10 +76,10 @@ class LogReader:
             for found in self._frames_of(path, head, after):
                 if found.first_lsn != expected:
                     break
-                if found.records > 0:
-                    expected = found.last_lsn + 1
-                    if found.last_lsn > self._floor_lsn:
-                        yield found.first_lsn, self._unpack(found, path)
+                expected = found.last_lsn + 1
+                if found.records > 0 and found.last_lsn > self._floor_lsn:
+                    payload = self._unpack(found, path) if found.flags else found.payload
+                    yield found.first_lsn, payload
                 self.end_offset = found.end
             self.last_lsn = expected - 1
             if (

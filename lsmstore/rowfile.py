@@ -19,7 +19,8 @@ import struct
 import time
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
 from lsmstore import bloom
@@ -82,39 +83,35 @@ class RowBlock:
         return low
 
 
-class _BlockBuilder:
-    """Rows gathered into the bytes of one block."""
-
-    def __init__(self) -> None:
-        self._keys: list[bytes] = []
-        self._values: list[bytes] = []
-        self._key_ends = array("I")
-        self._value_ends = array("I")
-        self._keys_bytes = 0
-        self._values_bytes = 0
-
-    @property
-    def size(self) -> int:
-        return self._keys_bytes + self._values_bytes + ROW_OVERHEAD * len(self._keys)
-
-    @property
-    def first_key(self) -> bytes:
-        return self._keys[0]
-
-    def add(self, key: bytes, value: bytes | None) -> None:
-        self._keys.append(key)
-        self._keys_bytes += len(key)
-        self._key_ends.append(self._keys_bytes)
+def block_bytes(keys: Sequence[bytes], values: Sequence[bytes | None]) -> bytes:
+    """One block of these rows."""
+    key_ends = array("I", accumulate(map(len, keys)))
+    present = [b"" if value is None else value for value in values]
+    value_ends = array("I", accumulate(map(len, present)))
+    for i, value in enumerate(values):
         if value is None:
-            self._value_ends.append(self._values_bytes | TOMBSTONE)
-            return
-        self._values.append(value)
-        self._values_bytes += len(value)
-        self._value_ends.append(self._values_bytes)
+            value_ends[i] |= TOMBSTONE
+    ends = COUNT.pack(len(keys)) + key_ends.tobytes() + value_ends.tobytes()
+    return b"".join([ends, *keys, *present])
 
-    def data(self) -> bytes:
-        ends = COUNT.pack(len(self._keys)) + self._key_ends.tobytes() + self._value_ends.tobytes()
-        return b"".join([ends, *self._keys, *self._values])
+
+def _blocks(
+    rows: Iterable[Row], block_bytes_max: int
+) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
+    """Keys and values of the rows of one block after the other."""
+    keys: list[bytes] = []
+    values: list[bytes | None] = []
+    filled = 0
+    for key, value in rows:
+        size = ROW_OVERHEAD + len(key) + (0 if value is None else len(value))
+        if filled and filled + size > block_bytes_max:
+            yield keys, values
+            keys, values, filled = [], [], 0
+        keys.append(key)
+        values.append(value)
+        filled += size
+    if keys:
+        yield keys, values
 
 
 def write_row_file(
@@ -131,32 +128,26 @@ def write_row_file(
     writer = ContainerWriter(fs, path, MAGIC, number, interval, options.compression_level, health)
     index = _IndexBuilder()
     hashes = array("Q")
-    builder = _BlockBuilder()
     batch: list[bytes] = []
     batch_bytes = 0
     tombstones = 0
     last_key = b""
-    for key, value in rows:
-        size = len(key) + len(value or b"")
-        if builder.size and builder.size + size > options.row_block_bytes:
-            index.first_keys.append(builder.first_key)
-            batch.append(builder.data())
-            batch_bytes += len(batch[-1])
-            builder = _BlockBuilder()
-            if batch_bytes >= options.compress_batch_bytes:
-                index.places += writer.put(batch)
-                batch, batch_bytes = [], 0
-            time.sleep(0)
-        builder.add(key, value)
-        hashes.append(bloom.key_hash(key))
-        tombstones += value is None
-        last_key = key
+    for keys, values in _blocks(rows, options.row_block_bytes):
+        index.first_keys.append(keys[0])
+        hashes.extend(map(bloom.key_hash, keys))
+        tombstones += values.count(None)
+        last_key = keys[-1]
+        batch.append(block_bytes(keys, values))
+        batch_bytes += len(batch[-1])
+        if batch_bytes >= options.compress_batch_bytes:
+            index.places += writer.put(batch)
+            batch, batch_bytes = [], 0
+        time.sleep(0)
     if not hashes:
         writer.discard()
         return None
-    index.first_keys.append(builder.first_key)
-    batch.append(builder.data())
-    index.places += writer.put(batch)
+    if batch:
+        index.places += writer.put(batch)
     bits, bits_size = bloom.build(hashes)
     ((filter_offset, filter_len),) = writer.put([bits])
     counts = (len(index.places), len(hashes), tombstones, filter_offset, filter_len, bits_size)

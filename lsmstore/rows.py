@@ -37,6 +37,9 @@ def _ranked(rows: Iterable[Row], rank: int) -> Iterator[Ranked]:
 
 def merge(sources: Sequence[Iterable[Row]], *, keep_tombstones: bool) -> Iterator[Row]:
     """One ascending sequence of the newest row of each key; ``sources`` are newest first."""
+    if len(sources) == 1 and keep_tombstones:
+        yield from sources[0]
+        return
     last: bytes | None = None
     for key, _, value in heapq.merge(*[_ranked(rows, i) for i, rows in enumerate(sources)]):
         if key == last:
