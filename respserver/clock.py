@@ -1,4 +1,4 @@
-"""The one place that reads the time."""
+"""The one place that reads the time, so that a test may be the one who says what it is."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for IDs and ages, monotonic time for waits; both in milliseconds."""
+    """Wall time for IDs and ages, monotonic time for waits, a fine clock for how long work took."""
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970."""
 
     def monotonic_ms(self) -> int:
         """Milliseconds since some moment; never goes back."""
+
+    def perf_s(self) -> float:
+        """Seconds since some moment, as fine as the machine knows them."""
 
 
 class SystemClock:
@@ -27,13 +30,19 @@ class SystemClock:
         """Milliseconds since boot or so."""
         return time.monotonic_ns() // 1_000_000
 
+    def perf_s(self) -> float:
+        """Seconds since boot or so."""
+        return time.perf_counter()
+
 
 class ManualClock:
-    """A clock that tests move by hand."""
+    """A clock that tests move by hand. Each look at the fine clock costs ``perf_step_s``."""
 
-    def __init__(self, wall_ms: int = 1_760_000_000_000) -> None:
+    def __init__(self, wall_ms: int = 1_760_000_000_000, perf_step_s: float = 0.0) -> None:
+        self.perf_step_s = perf_step_s
         self._wall_ms = wall_ms
         self._monotonic_ms = 0
+        self._perf_s = 0.0
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970."""
@@ -47,3 +56,12 @@ class ManualClock:
         """Move both clocks."""
         self._wall_ms += ms
         self._monotonic_ms += ms
+
+    def perf_s(self) -> float:
+        """Seconds that the looks so far have cost."""
+        self._perf_s += self.perf_step_s
+        return self._perf_s
+
+    def set_wall_ms(self, wall_ms: int) -> None:
+        """Set the wall clock, as an administrator may, in either direction."""
+        self._wall_ms = wall_ms

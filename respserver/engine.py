@@ -17,7 +17,6 @@ import os
 import statistics
 from collections import deque
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any, Protocol
 
 from cluster.slots import key_slot
@@ -229,8 +228,7 @@ class Engine:
         if self.failed:
             return
         try:
-            if self._ready:
-                self._serve_ready()
+            self.serve_ready()
             self._commit()
             self.kernel.ticking = False
             self._release(self.kernel.take_dirty())
@@ -294,9 +292,9 @@ class Engine:
             self._send(dirty)
             return
         if not self._sync_running and self._sync_in_place():
-            began = perf_counter()
+            began = self.clock.perf_s()
             store.sync()
-            self._sync_times.append(perf_counter() - began)
+            self._sync_times.append(self.clock.perf_s() - began)
             self._send(dirty)
             return
         batch = []
@@ -316,14 +314,14 @@ class Engine:
         if self._sync_running or self.store.written_lsn == self.store.synced_lsn:
             return
         self._sync_running = True
-        began = perf_counter()
+        began = self.clock.perf_s()
 
         def done(_result: Any, error: BaseException | None) -> None:
             self._sync_running = False
             if error is not None:
                 self._fail(error)
                 return
-            self._sync_times.append(perf_counter() - began)
+            self._sync_times.append(self.clock.perf_s() - began)
             self._release_held()
             if self._held:
                 self._start_sync()
@@ -406,36 +404,40 @@ class Engine:
 
     def on_change(self, ns: int, key: bytes) -> None:
         """A key grew, appeared or vanished."""
-        where = (ns, key)
+        where = (self.keyspace.db_of[ns], key)
         if where in self.waiters:
             self._ready[where] = None
+            self.kernel.woken = True
             self._note_waiters([where])
             self.begin_tick()
 
     def _note_waiters(self, keys: list[Key]) -> None:
         """Tell resident streams how many clients wait for them, so that XADD knows whom to wake."""
-        for ns, key in keys:
-            stream = self.keyspace.live.get(ns, {}).get(key)
+        for db, key in keys:
+            stream = self.keyspace.tables[db].get(key)
             if isinstance(stream, Stream):
-                stream.waiters = self.waiters.waiting_for((ns, key))
+                stream.waiters = self.waiters.waiting_for((db, key))
 
-    def _serve_ready(self) -> None:
-        resumed = []
+    def serve_ready(self) -> None:
+        """Try again those who wait for keys that changed. The kernel calls it behind each command that wakes."""
+        self.kernel.woken = False
         while self._ready:
             key = next(iter(self._ready))
             del self._ready[key]
+            db, name = key
+            kind = self.keyspace.kind(self.keyspace.namespaces[db], name)
             for grouped, line in self.waiters.lines(key):
+                if kind == b"string" and not grouped:
+                    continue  # Redis leaves plain readers of a key that became another type waiting
                 for parked in line:
                     session = parked.session
                     if session.blocked is not parked or parked.cold:
                         continue
                     if self.kernel.retry(session, parked.wire, False):
                         self._unpark(parked)
-                        resumed.append(session)
+                        self.kernel.unfinished.append(session)
                     elif grouped:
                         break
-        for session in resumed:
-            self.kernel.resume(session)
 
     def _unpark(self, parked: Parked) -> None:
         parked.session.blocked = None
@@ -509,9 +511,9 @@ class Engine:
             self._flush_planned = False
         if self._flush_planned:
             return
-        stop = perf_counter() + SLICE_S
+        stop = self.clock.perf_s() + SLICE_S
         while self._flush.step():
-            if perf_counter() > stop:
+            if self.clock.perf_s() > stop:
                 self.skin.call_soon(self.begin_tick)
                 return
         self._flush_planned = True

@@ -1,0 +1,93 @@
+"""All that a client can learn of a node, as bytes that may be compared.
+
+Rules of this file:
+
+* Two nodes in the same state give the same dump, whatever they did to get there: flushes, restarts,
+  cold blocks and evictions must not show. Stream headers are part of it (less the log position),
+  so what will decide later commands is compared, too.
+* Times are absolute, so a dump depends on no clock. seen-time is left out: it makes no record, so a
+  restart may forget it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from streams.stream import HEADER, Stream
+from tests.sim.node import SimNode
+
+SEEN = re.compile(rb"(\$9\r\nseen-time\r\n:)-?\d+")
+DUMP_WALL_MS = 1_900_000_000_000
+
+
+def dump(node: SimNode) -> dict[str, bytes]:
+    """What the node holds, by what it is about."""
+    found: dict[str, bytes] = {}
+    keyspace = node.engine.keyspace
+    client = node.connect()
+    wall_ms = node.clock.wall_ms()
+    node.clock.set_wall_ms(DUMP_WALL_MS)
+    try:
+        for db, ns in enumerate(keyspace.namespaces):
+            if keyspace.size(ns) == 0 and next(keyspace.keys(ns), None) is None:
+                continue
+            client.call("SELECT", db)
+            names = sorted(client.call("KEYS", "*"))
+            found[f"{db} keys"] = b"%d %r" % (client.call("DBSIZE"), names)
+            for name in names:
+                about = f"{db} {name.decode()}"
+                if client.call("TYPE", name) == b"string":
+                    found[about] = client.raw("GET", name)
+                    continue
+                stream = keyspace.stream(ns, name)
+                assert stream is not None
+                _dump_stream(client.raw, about, name, stream, found)
+        found["directory"] = _directory(node)
+    finally:
+        node.clock.set_wall_ms(wall_ms)
+        client.leave()
+    return found
+
+
+def _dump_stream(raw, about: str, name: bytes, stream: Stream, found: dict[str, bytes]) -> None:  # type: ignore[no-untyped-def]
+    stream.check()
+    for group in stream.groups.values():
+        group.check()
+    found[f"{about} entries"] = raw("XRANGE", name, "-", "+")
+    found[f"{about} backwards"] = raw("XREVRANGE", name, "+", "-")
+    full = SEEN.sub(rb"\g<1>", raw("XINFO", "STREAM", name, "FULL", "COUNT", 0))
+    found[f"{about} full"] = full
+    found[f"{about} groups"] = raw("XINFO", "GROUPS", name)
+    values = list(HEADER.unpack_from(stream.dump_header()))
+    values[1] = 0
+    found[f"{about} header"] = (
+        repr((stream.sid, values)).encode() + stream.dump_header()[HEADER.size :]
+    )
+    for group in sorted(stream.groups):
+        where = f"{about} group {group.decode()}"
+        found[f"{where} summary"] = raw("XPENDING", name, group)
+        found[f"{where} pending"] = raw("XPENDING", name, group, "-", "+", 100_000)
+        state = stream.groups[group]
+        found[f"{where} ids"] = repr(
+            (state.gid, state.free_cidx, sorted((c.cidx, c.name) for c in state.consumers.values()))
+        ).encode()
+
+
+def _directory(node: SimNode) -> bytes:
+    """Which ids are taken: what is given out next must not depend on flushes."""
+    return node.engine.keyspace.dump_directory(0)
+
+
+def difference(left: dict[str, bytes], right: dict[str, bytes]) -> str:
+    """Where two dumps differ first, shortly."""
+    for about in sorted(left.keys() | right.keys()):
+        a, b = left.get(about), right.get(about)
+        if a == b:
+            continue
+        if a is None or b is None:
+            return f"{about}: only {'right' if a is None else 'left'}"
+        at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
+        return (
+            f"{about} at {at}: {a[max(0, at - 60) : at + 60]!r} != {b[max(0, at - 60) : at + 60]!r}"
+        )
+    return ""

@@ -1,0 +1,207 @@
+"""Commands of several clients on several streams, drawn from a seed.
+
+Rules of this file:
+
+* The mix follows what changes state: appends with and without trims, deletions, groups and their
+  consumers, deliveries (NOACK, history, blocking), acknowledgements, claims, strings, DEL, FLUSHDB.
+* IDs in arguments are drawn from the IDs that were once given out, so most of them mean something.
+* Values are sometimes thousands of bytes long: streams have several blocks after a few appends.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from tests.sim.node import SimClient, SimNode, Unfinished
+
+Command = list[str]
+KEYS = ("a", "b", "c")
+GROUPS = ("g", "h")
+CONSUMERS = ("x", "y", "z")
+
+
+class Workload:
+    """Draws commands, and notes the IDs that replies tell."""
+
+    def __init__(self, rng: random.Random, *, blocking: bool = True) -> None:
+        self.rng = rng
+        self.ids: dict[str, list[str]] = {key: [] for key in KEYS}
+        self.blocking = blocking
+        self.kinds: list[tuple[int, Callable[[str], Command]]] = [
+            (34, self.xadd),
+            (5, self.xdel),
+            (4, self.xtrim),
+            (7, self.xgroup),
+            (18, self.xreadgroup),
+            (10, self.xack),
+            (5, self.xclaim),
+            (3, self.xautoclaim),
+            (5, self.xrange),
+            (2, self.xread),
+            (1, self.xsetid),
+            (3, self.string),
+            (2, self.delete),
+        ]
+
+    def draw(self) -> Command:
+        """The next command."""
+        weights = [weight for weight, _ in self.kinds]
+        kind = self.rng.choices(self.kinds, weights)[0][1]
+        return kind(self.rng.choice(KEYS[:2] if self.rng.random() < 0.8 else KEYS))
+
+    def note(self, command: Command, reply: bytes) -> None:
+        """An XADD was answered: its ID may be used."""
+        if command[0] == "XADD" and reply[:1] == b"$" and reply[:2] != b"$-":
+            self.ids[command[1]].append(reply.split(b"\r\n")[1].decode())
+
+    def some_id(self, key: str) -> str:
+        known = self.ids[key]
+        if not known or self.rng.random() < 0.1:
+            return f"{self.rng.randrange(3)}-{self.rng.randrange(3)}"
+        return self.rng.choice(known[-30:])
+
+    def some_ids(self, key: str) -> list[str]:
+        return [self.some_id(key) for _ in range(self.rng.choice((1, 1, 2, 5)))]
+
+    def value(self) -> str:
+        size = self.rng.choice((1, 5, 20, 20, 100, 700, 6000))
+        return "".join(self.rng.choices("abcdefgh", k=8)) * (size // 8 + 1)
+
+    def trim(self, key: str) -> Command:
+        equals = self.rng.choice(([], ["="], ["~"], ["~"]))
+        limit = (
+            ["LIMIT", str(self.rng.randrange(8))]
+            if "~" in equals and self.rng.random() < 0.3
+            else []
+        )
+        if self.rng.random() < 0.7:
+            return ["MAXLEN", *equals, str(self.rng.choice((0, 2, 5, 10, 20))), *limit]
+        return ["MINID", *equals, self.some_id(key), *limit]
+
+    def xadd(self, key: str) -> Command:
+        options: Command = []
+        if self.rng.random() < 0.1:
+            options = ["NOMKSTREAM"]
+        if self.rng.random() < 0.2:
+            options += self.trim(key)
+        fields = ["f", self.value()]
+        if self.rng.random() < 0.2:
+            fields += ["other", self.value()]
+        return ["XADD", key, *options, "*", *fields]
+
+    def xdel(self, key: str) -> Command:
+        return ["XDEL", key, *self.some_ids(key)]
+
+    def xtrim(self, key: str) -> Command:
+        return ["XTRIM", key, *self.trim(key)]
+
+    def xgroup(self, key: str) -> Command:
+        group = self.rng.choice(GROUPS)
+        consumer = self.rng.choice(CONSUMERS)
+        start = self.rng.choice(("0", "$", self.some_id(key)))
+        return self.rng.choice(
+            (
+                ["XGROUP", "CREATE", key, group, start, "MKSTREAM"],
+                ["XGROUP", "CREATE", key, group, start, "MKSTREAM"],
+                ["XGROUP", "CREATE", key, group, start, "MKSTREAM"],
+                ["XGROUP", "SETID", key, group, start],
+                ["XGROUP", "DESTROY", key, group],
+                ["XGROUP", "CREATECONSUMER", key, group, consumer],
+                ["XGROUP", "DELCONSUMER", key, group, consumer],
+            )
+        )
+
+    def xreadgroup(self, key: str) -> Command:
+        command = ["XREADGROUP", "GROUP", self.rng.choice(GROUPS), self.rng.choice(CONSUMERS)]
+        command += ["COUNT", str(self.rng.choice((1, 1, 2, 5, 100)))]
+        if self.blocking and self.rng.random() < 0.2:
+            command += ["BLOCK", "0"]
+        if self.rng.random() < 0.15:
+            command.append("NOACK")
+        start = ">" if self.rng.random() < 0.8 else self.rng.choice(("0", self.some_id(key)))
+        if self.rng.random() < 0.1:
+            return [*command, "STREAMS", *KEYS[:2], start, ">"]
+        return [*command, "STREAMS", key, start]
+
+    def xack(self, key: str) -> Command:
+        return ["XACK", key, self.rng.choice(GROUPS), *self.some_ids(key)]
+
+    def xclaim(self, key: str) -> Command:
+        command = ["XCLAIM", key, self.rng.choice(GROUPS), self.rng.choice(CONSUMERS), "0"]
+        command += self.some_ids(key)
+        if self.rng.random() < 0.3:
+            command += ["RETRYCOUNT", str(self.rng.choice((0, 7, 5_000_000_000)))]
+        for option in ("FORCE", "JUSTID"):
+            if self.rng.random() < 0.3:
+                command.append(option)
+        return command
+
+    def xautoclaim(self, key: str) -> Command:
+        command = ["XAUTOCLAIM", key, self.rng.choice(GROUPS), self.rng.choice(CONSUMERS), "0"]
+        return [*command, self.rng.choice(("0", self.some_id(key))), "COUNT", "3"]
+
+    def xrange(self, key: str) -> Command:
+        if self.rng.random() < 0.5:
+            return ["XREVRANGE", key, "+", self.rng.choice(("-", self.some_id(key)))]
+        return ["XRANGE", key, self.rng.choice(("-", self.some_id(key))), "+", "COUNT", "7"]
+
+    def xread(self, key: str) -> Command:
+        if self.blocking and self.rng.random() < 0.3:
+            return ["XREAD", "BLOCK", "0", "STREAMS", key, "$"]
+        return ["XREAD", "COUNT", "5", "STREAMS", key, self.rng.choice(("0", self.some_id(key)))]
+
+    def xsetid(self, key: str) -> Command:
+        return [
+            "XSETID",
+            key,
+            f"{1_800_000_000_000 + self.rng.randrange(9)}-{self.rng.randrange(3)}",
+        ]
+
+    def string(self, _key: str) -> Command:
+        name = self.rng.choice(("k1", "k2", "c"))
+        return ["SET", name, self.value()]
+
+    def delete(self, key: str) -> Command:
+        name = self.rng.choice(("k1", "k2", "c", "c", key))
+        return ["FLUSHDB"] if self.rng.random() < 0.15 else ["DEL", name]
+
+
+class Driver:
+    """Sends a workload to a node from several clients, in an order drawn from the same seed."""
+
+    def __init__(self, node: SimNode, rng: random.Random, clients: int = 4) -> None:
+        self.node = node
+        self.rng = rng
+        self.work = Workload(rng)
+        self.clients: list[SimClient] = [node.connect() for _ in range(clients)]
+        self.asked: dict[int, list[Command]] = {client.session.id: [] for client in self.clients}
+        self.answered = 0
+
+    def step(self) -> None:
+        """One command from some client; then the node does some of what is due."""
+        client = self.rng.choice(self.clients)
+        command = ["SAVE"] if self.rng.random() < 0.02 else self.work.draw()
+        self.asked[client.session.id].append(command)
+        client.send(*command)
+        if self.rng.random() < 0.2:
+            self.node.advance(self.rng.choice((1, 5, 400)))
+        for _ in range(self.rng.choice((1, 2, 4, 50))):
+            self.node.skin.step()
+        self.collect()
+
+    def collect(self) -> None:
+        """Take the replies that have arrived."""
+        for client in self.clients:
+            for reply in client.replies():
+                command = self.asked[client.session.id].pop(0)
+                self.work.note(command, reply)
+                self.answered += 1
+
+    def finish(self) -> None:
+        """Let everything come to rest; only clients that block may be without an answer."""
+        self.node.run()
+        self.collect()
+        for client in self.clients:
+            if self.asked[client.session.id] and client.session.blocked is None:
+                raise Unfinished(self.asked[client.session.id][0])
