@@ -71,6 +71,7 @@ class Keyspace:
         directory = store.get_row(rowkeys.DIRECTORY)
         if directory is not None:
             self._load_directory(json.loads(directory))
+        self.db_of = {ns: db for db, ns in enumerate(self.namespaces)}
         self.live: dict[int, dict[bytes, Value]] = {ns: {} for ns in self.namespaces}
         self.tables: list[dict[bytes, Value]] = [self.live[ns] for ns in self.namespaces]
 
@@ -251,11 +252,13 @@ class Keyspace:
         self.dead_namespaces.append(old)
         del self.counts[old]
         self.namespaces[db] = ns
+        del self.db_of[old]
+        self.db_of[ns] = db
         self.counts[ns] = 0
         self.live[ns] = {}
         self.tables[db] = self.live[ns]
         for key in gone:
-            self.on_change(old, key)
+            self.on_change(ns, key)
 
     def _drop(self, stream: Stream, *, listed: bool = True) -> None:
         self.before_drop(stream)
@@ -325,6 +328,7 @@ class Keyspace:
             if stream.ns:
                 self.live[stream.ns].pop(stream.key, None)
             del self.by_sid[stream.sid]
+            stream.dropped = True  # who still holds it must look the key up again
             stream.dropped = True  # who still holds it must look the key up again
             self.resident_bytes -= sizes[stream.sid]
             left += 1
