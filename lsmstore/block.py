@@ -33,7 +33,7 @@ from cython.cimports.libc.string import memcpy
 
 from lsmstore.buf import Buf
 
-HEADER_BYTES = 32
+HEADER_BYTES = cython.declare(cython.Py_ssize_t, 32)
 
 
 def id_less(a_ms, a_seq, b_ms, b_seq):

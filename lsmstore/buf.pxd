@@ -2,6 +2,14 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 
+# A literal this large would be a Python integer.
+cdef extern from *:
+    """
+    #define RESPQ_U64_MAX 0xFFFFFFFFFFFFFFFFULL
+    """
+    const uint64_t U64_MAX "RESPQ_U64_MAX"
+
+
 @cython.final
 cdef class Buf:
     cdef char* p

@@ -58,7 +58,7 @@ MISCONF = b"MISCONF Errors writing to the AOF file: No space left on device"
 class Skin(Protocol):
     """What the I/O shell does for the engine."""
 
-    def call_soon(self, call: Callable[[], None]) -> None:
+    def call_soon(self, call: Callable[[], None], /) -> None:
         """Run ``call`` on the loop, after what is ready now."""
 
     def in_thread(

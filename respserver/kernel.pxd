@@ -42,6 +42,7 @@ cdef class Kernel:
     cdef readonly list dirty
     cdef readonly list unfinished
     cdef public bint ticking
+    cdef public bint woken
     cdef public Py_ssize_t query_limit_bytes
     cdef bytes recent_name
     cdef Verb recent
@@ -54,3 +55,4 @@ cdef class Kernel:
     cdef int perform(self, Verb verb, Session session) except -1
     cdef int call_handler(self, Verb verb, Session session) except -1
     cdef int queue(self, Session session) except -1
+    cpdef bint may_run(self, Session session)

@@ -32,10 +32,10 @@ from respserver.verbs import HOT, Verbs, encode_command
 from streams.journal import Journal
 from streams.keyspace import WrongTypeError
 
-COMMIT_BYTES = 1 << 20
-REPLY_BYTES = 1 << 18
-COLD_RECORD_BYTES = 4096
-COLD_ARGUMENT_BYTES = 96
+COMMIT_BYTES = cython.declare(cython.Py_ssize_t, 1 << 20)
+REPLY_BYTES = cython.declare(cython.Py_ssize_t, 1 << 18)
+COLD_RECORD_BYTES = cython.declare(cython.Py_ssize_t, 4096)
+COLD_ARGUMENT_BYTES = cython.declare(cython.Py_ssize_t, 96)
 
 # These give space back and may draw on the log's reserve when the disk is full.
 FREEING = frozenset(
@@ -98,6 +98,7 @@ class Kernel:
         self.dirty = []
         self.unfinished = []
         self.ticking = False
+        self.woken = False
         self.query_limit_bytes = 1 << 30
         self.recent_name = None
         self.recent = None
@@ -171,6 +172,8 @@ class Kernel:
             at = next_at
             self.execute(session)
             self.queue(session)
+            if self.woken:
+                self.server.serve_ready()
             if self.journal.log.n > COMMIT_BYTES:
                 self.server.commit_early()
             if not self.may_run(session):

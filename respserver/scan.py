@@ -19,11 +19,12 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import int64_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 from cython.cimports.libc.string import memchr
+from cython.cimports.lsmstore.buf import U64_MAX
 
-LINE_BYTES_MAX = 65536
-ARGS_MAX = 2147483647
-UNTRUSTED_ARGS_MAX = 10
-UNTRUSTED_BULK_BYTES_MAX = 16384
+LINE_BYTES_MAX = cython.declare(cython.longlong, 65536)
+ARGS_MAX = cython.declare(cython.longlong, 2147483647)
+UNTRUSTED_ARGS_MAX = cython.declare(cython.longlong, 10)
+UNTRUSTED_BULK_BYTES_MAX = cython.declare(cython.longlong, 16384)
 
 
 def parse_integer(p, n, out):
@@ -48,16 +49,16 @@ def parse_integer(p, n, out):
         if p[i] < 48 or p[i] > 57:
             return False
         digit = cython.cast(uint64_t, p[i] - 48)
-        if value > (18446744073709551615 - digit) // 10:
+        if value > U64_MAX // 10 or (value == U64_MAX // 10 and digit > 5):
             return False
         value = value * 10 + digit
         i += 1
     if negative:
-        if value > 9223372036854775808:
+        if value - 1 > U64_MAX >> 1:
             return False
         out[0] = cython.cast(int64_t, 0 - value)
         return True
-    if value > 9223372036854775807:
+    if value > U64_MAX >> 1:
         return False
     out[0] = cython.cast(int64_t, value)
     return True

@@ -51,6 +51,7 @@ cdef class Verbs:
     cdef Args args
     cdef readonly Journal journal
     cdef object keys
+    cdef list tables
     cdef object on_change
     cdef object make_room
     cdef public int64_t log_room

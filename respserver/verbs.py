@@ -18,7 +18,7 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import int64_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 from cython.cimports.libc.string import memcmp
-from cython.cimports.lsmstore.buf import num_len
+from cython.cimports.lsmstore.buf import U64_MAX, num_len
 from cython.cimports.streams.idtext import parse_bound, parse_id
 
 from lsmstore.buf import Buf
@@ -52,15 +52,14 @@ HOT = {
     "PING": 8,
 }
 
-NOWHERE = 0xFFFFFFFFFFFFFFFF
-INT64_MAX = 0x7FFFFFFFFFFFFFFF
-ELEMENTS_BYTES_MAX = 1 << 30
-LONG_REPLY_BYTES = 1 << 20
-COLD_BLOCKS_IN_PLACE = 2
-COLD_BLOCKS_AT_ONCE = 4096
-TRIM_LIMIT_MAX = 1000000
-RECORD_BYTES = 160
-ROW_RECORD_BYTES = 32
+INT64_MAX = cython.declare(cython.longlong, 0x7FFFFFFFFFFFFFFF)
+ELEMENTS_BYTES_MAX = cython.declare(cython.longlong, 1 << 30)
+LONG_REPLY_BYTES = cython.declare(cython.longlong, 1 << 20)
+COLD_BLOCKS_IN_PLACE = cython.declare(cython.longlong, 2)
+COLD_BLOCKS_AT_ONCE = cython.declare(cython.longlong, 4096)
+TRIM_LIMIT_MAX = cython.declare(cython.longlong, 1000000)
+RECORD_BYTES = cython.declare(cython.longlong, 160)
+ROW_RECORD_BYTES = cython.declare(cython.longlong, 32)
 
 NOGROUP = b"NOGROUP No such key '%s' or consumer group '%s' in XREADGROUP with GROUP option"
 MEANINGLESS = (
@@ -93,6 +92,7 @@ class Verbs:
         self.args = args
         self.journal = journal
         self.keys = keys
+        self.tables = keys.tables
         self.on_change = on_change
         self.make_room = make_room
         self.log_room = 0
@@ -129,7 +129,7 @@ class Verbs:
     def find_stream(self, i, session):
         """The stream that argument ``i`` names, or None."""
         args: Args = self.args
-        table: dict = self.keys.tables[session.db]
+        table: dict = self.tables[session.db]
         found: object
         key: bytes
         if (
@@ -261,7 +261,7 @@ class Verbs:
         if stream is not None:
             last_ms = stream.last_ms
             last_seq = stream.last_seq
-        if last_ms == NOWHERE and last_seq == NOWHERE:
+        if last_ms == U64_MAX and last_seq == U64_MAX:
             raise ReplyError(
                 b"ERR The stream has exhausted the last possible ID, unable to add more items"
             )
@@ -275,7 +275,7 @@ class Verbs:
                     new.ms += 1
         elif not new.seq_given:
             new.seq = 0
-            if new.ms == last_ms and last_seq < NOWHERE:
+            if new.ms == last_ms and last_seq < U64_MAX:
                 new.seq = last_seq + 1
         if new.ms < last_ms or (new.ms == last_ms and new.seq <= last_seq):
             raise ReplyError(
@@ -428,7 +428,7 @@ class Verbs:
         if not parse_bound(
             args.p[high],
             args.n[high],
-            NOWHERE,
+            U64_MAX,
             cython.address(exclusive),
             cython.address(last_ms),
             cython.address(last_seq),
@@ -636,12 +636,13 @@ class Verbs:
     def xread_plan(self, grouped, n, count):
         """Settle which positions each stream gives; how many streams answer, -2 if blocks are cold."""
         i: cython.Py_ssize_t
+        k: cython.Py_ssize_t
         served: cython.Py_ssize_t = 0
         need: cython.Py_ssize_t = 0
         part: cython.pointer(Part)
         stream: Stream
         group: Group
-        limit: uint64_t = count if count > 0 else NOWHERE
+        limit: uint64_t = count if count > 0 else U64_MAX
         for i in range(n):
             part = self.parts + i
             part.n = 0
@@ -658,26 +659,30 @@ class Verbs:
             if part.kind == 43:
                 part.start = stream.previous_live(stream.end_pos)
                 part.stop = stream.end_pos
-                if part.start == NOWHERE:
+                if part.start == U64_MAX:
                     part.start = part.stop
             elif part.kind == 62:
                 group = self.groups[i]
                 if group.next_known:
                     part.start = group.next_pos
-                elif group.last_ms == NOWHERE and group.last_seq == NOWHERE:
+                elif group.last_ms == U64_MAX and group.last_seq == U64_MAX:
                     part.start = stream.end_pos
                 else:
                     part.start = stream.seek(
-                        group.last_ms + (1 if group.last_seq == NOWHERE else 0), group.last_seq + 1
+                        group.last_ms + (1 if group.last_seq == U64_MAX else 0), group.last_seq + 1
                     )
+                for k in range(i):
+                    # the same stream twice: go on where it was left above
+                    if self.streams[k] is stream and self.parts[k].kind == 62 and self.parts[k].n:
+                        part.start = self.parts[k].stop
                 part.start = stream.next_live(part.start)
                 part.stop = stream.take_until(part.start, stream.end_pos, limit)
             else:
-                if part.ms == NOWHERE and part.seq == NOWHERE:
+                if part.ms == U64_MAX and part.seq == U64_MAX:
                     part.start = stream.end_pos
                 else:
                     part.start = stream.seek(
-                        part.ms + (1 if part.seq == NOWHERE else 0), part.seq + 1
+                        part.ms + (1 if part.seq == U64_MAX else 0), part.seq + 1
                     )
                 part.start = stream.next_live(part.start)
                 part.stop = stream.take_until(part.start, stream.end_pos, limit)
@@ -743,7 +748,7 @@ class Verbs:
         pos: uint64_t
         n: uint64_t = 0
         rows: list = []
-        if not (part.ms == NOWHERE and part.seq == NOWHERE):
+        if not (part.ms == U64_MAX and part.seq == U64_MAX):
             part.seq += 1
             if part.seq == 0:
                 part.ms += 1
@@ -755,7 +760,7 @@ class Verbs:
                     break
                 n += 1
                 pos = stream.find(row.ms, row.seq)
-                if pos == NOWHERE:
+                if pos == U64_MAX:
                     body.put(b"*2\r\n", 4)
                     body.put_bulk_id(row.ms, row.seq)
                     if session.proto == 2:
@@ -775,12 +780,11 @@ class Verbs:
         """Nothing to give yet: leave behind what the client waits for."""
         args: Args = self.args
         i: cython.Py_ssize_t
-        ns: int = self.keys.namespaces[session.db]
         words: list = args.words()
         for i in range(n):
             if args.is_char(first + n + i, 36):
                 words[first + n + i] = b"%d-%d" % (self.parts[i].ms, self.parts[i].seq)
-        self.wait_keys = [(ns, words[first + i]) for i in range(n)]
+        self.wait_keys = [(session.db, words[first + i]) for i in range(n)]
         self.wait_group = args.word(group_at) if group_at else None
         self.retry = encode_command(words)
         self.block_ms = block_ms

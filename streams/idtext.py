@@ -11,9 +11,9 @@ from __future__ import annotations
 import cython
 from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.libc.string import memcpy, strchr, strlen
+from cython.cimports.lsmstore.buf import U64_MAX
 
-ID_BYTES_MAX = 127
-MAX = 0xFFFFFFFFFFFFFFFF
+ID_BYTES_MAX = cython.declare(cython.Py_ssize_t, 127)
 
 
 def read_number(text, out):
@@ -33,7 +33,7 @@ def read_number(text, out):
         if text[i] < 48 or text[i] > 57:
             return False
         digit = cython.cast(uint64_t, text[i] - 48)
-        if value > (18446744073709551615 - digit) // 10:
+        if value > U64_MAX // 10 or (value == U64_MAX // 10 and digit > 5):
             return False
         value = value * 10 + digit
         i += 1
@@ -79,8 +79,8 @@ def parse_id(p, n, missing_seq, strict, seq_given, ms, seq):
         seq[0] = 0
         return not strict
     if text[0] == 43 and text[1] == 0:
-        ms[0] = MAX
-        seq[0] = MAX
+        ms[0] = U64_MAX
+        seq[0] = U64_MAX
         return not strict
     dash = strchr(text, 45)
     if dash != cython.NULL:

@@ -41,8 +41,8 @@ from lsmstore.buf import Buf
 from streams.group import Consumer, Group
 from streams.stream import Stream
 
-ENTRY_OVERHEAD_BYTES = 8
-ROW_OVERHEAD_BYTES = 24
+ENTRY_OVERHEAD_BYTES = cython.declare(cython.longlong, 8)
+ROW_OVERHEAD_BYTES = cython.declare(cython.longlong, 24)
 
 
 class Keys(Protocol):

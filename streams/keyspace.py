@@ -329,7 +329,6 @@ class Keyspace:
                 self.live[stream.ns].pop(stream.key, None)
             del self.by_sid[stream.sid]
             stream.dropped = True  # who still holds it must look the key up again
-            stream.dropped = True  # who still holds it must look the key up again
             self.resident_bytes -= sizes[stream.sid]
             left += 1
         return left

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import cython
 from cython.cimports.libc.stdint import int64_t, uint64_t
-
-EMPTY_LISTPACK_BYTES = 7
+from cython.cimports.lsmstore.buf import U64_MAX
 
 
 def int_size(value):
@@ -53,14 +52,14 @@ def string_size(p, n):
         if i < n and 49 <= p[i] <= 57:
             while i < n and 48 <= p[i] <= 57:
                 digit = cython.cast(uint64_t, p[i] - 48)
-                if value > (18446744073709551615 - digit) // 10:
+                if value > U64_MAX // 10 or (value == U64_MAX // 10 and digit > 5):
                     break
                 value = value * 10 + digit
                 i += 1
             if i == n:
-                if negative and value <= 9223372036854775808:
+                if negative and value - 1 <= U64_MAX >> 1:
                     return int_size(cython.cast(int64_t, 0 - value))
-                if not negative and value <= 9223372036854775807:
+                if not negative and value <= U64_MAX >> 1:
                     return int_size(cython.cast(int64_t, value))
     if n < 64:
         size = n + 1

@@ -2,7 +2,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lsmstore.block cimport Block, Run, id_less, read_entry_id
-from lsmstore.buf cimport Buf
+from lsmstore.buf cimport U64_MAX, Buf
 from streams.group cimport Group
 from streams.listpack cimport int_size, string_size
 

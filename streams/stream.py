@@ -31,19 +31,19 @@ from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 from cython.cimports.libc.string import memcmp, memmove, memset
 from cython.cimports.lsmstore.block import id_less, read_entry_id
+from cython.cimports.lsmstore.buf import U64_MAX
 from cython.cimports.streams.listpack import int_size, string_size
 
 from lsmstore.block import Block, Run
 from lsmstore.buf import Buf
 from streams.group import Group
-from streams.listpack import EMPTY_LISTPACK_BYTES
 
 HEADER = struct.Struct("<BQQQQQQQQQQQQIBQQQQQI")
 HEADER_VERSION = 1
-BLOCK_LOGICAL_BYTES = 16384
-BLOCK_WIRE_BYTES = 32768
-NODE_BYTES_MAX = 1 << 30
-NOWHERE = 0xFFFFFFFFFFFFFFFF
+BLOCK_LOGICAL_BYTES = cython.declare(cython.Py_ssize_t, 16384)
+BLOCK_WIRE_BYTES = cython.declare(cython.Py_ssize_t, 32768)
+NODE_BYTES_MAX = cython.declare(cython.longlong, 1 << 30)
+EMPTY_LISTPACK_BYTES = cython.declare(cython.Py_ssize_t, 7)
 
 
 @cython.final
@@ -479,12 +479,12 @@ class Stream:
         return pos
 
     def previous_live(self, pos):
-        """The last live position below ``pos``; NOWHERE if there is none."""
+        """The last live position below ``pos``; U64_MAX if there is none."""
         while pos > self.mark_pos:
             pos -= 1
             if not self.is_deleted(pos):
                 return pos
-        return NOWHERE
+        return U64_MAX
 
     def resident_block(self, pos):
         """The block that holds ``pos`` if it is in memory, else None. REQUIRES: mark <= pos < end."""
@@ -644,14 +644,14 @@ class Stream:
         return pos if pos > self.mark_pos else self.mark_pos
 
     def find(self, ms, seq):
-        """The position of the live entry with this ID; NOWHERE if there is none."""
+        """The position of the live entry with this ID; U64_MAX if there is none."""
         pos: uint64_t = self.seek(ms, seq)
         at_ms: uint64_t = 0
         at_seq: uint64_t = 0
         if pos >= self.end_pos or self.is_deleted(pos):
-            return NOWHERE
+            return U64_MAX
         self.id_of(pos, cython.address(at_ms), cython.address(at_seq))
-        return pos if at_ms == ms and at_seq == seq else NOWHERE
+        return pos if at_ms == ms and at_seq == seq else U64_MAX
 
     def id_of(self, pos, ms, seq):
         """The ID of the entry at ``pos``. REQUIRES: mark <= pos < end."""
@@ -860,12 +860,12 @@ class Stream:
 
     def contains(self, ms: uint64_t, seq: uint64_t) -> bool:
         """Whether a live entry has this ID."""
-        return self.find(ms, seq) != cython.cast(uint64_t, NOWHERE)
+        return self.find(ms, seq) != U64_MAX
 
     def entry(self, ms: uint64_t, seq: uint64_t) -> bytes | None:
         """The wire bytes of the live entry with this ID."""
         pos: uint64_t = self.find(ms, seq)
-        if pos == cython.cast(uint64_t, NOWHERE):
+        if pos == U64_MAX:
             return None
         return self.entry_at(pos)
 
@@ -892,14 +892,14 @@ class Stream:
         """
         first: uint64_t = self.seek(start[0], start[1])
         stop: uint64_t
-        limit: uint64_t = count if count >= 0 else NOWHERE
+        limit: uint64_t = count if count >= 0 else U64_MAX
         out: Buf = Buf()
         n: int64_t
         if start > end:
             return 0, b""
-        if end == (NOWHERE, NOWHERE):
+        if end == (U64_MAX, U64_MAX):
             stop = self.end_pos
-        elif end[1] == NOWHERE:
+        elif end[1] == U64_MAX:
             stop = self.seek(end[0] + 1, 0)
         else:
             stop = self.seek(end[0], end[1] + 1)
