@@ -13,7 +13,10 @@ Rules of this file:
    be flushed again.
 3. The thread spends its time in calls that leave the interpreter free (zstd, pwritev, fdatasync);
    what is Python between them gives way every fraction of a millisecond.
-4. A mark says which positions of a stream are dead. A segment in which nothing is alive is dropped
+4. What is added may already hold effects of records above the floor (each stream is written as it
+   is when its turn comes). So the log is synced before anything names the files: a crash must not
+   keep a part of a record's effects and lose the record.
+5. A mark says which positions of a stream are dead. A segment in which nothing is alive is dropped
    whole.
 """
 
@@ -81,10 +84,12 @@ class Flush:
         self,
         files: Files,
         floor_lsn: int,
+        sync_log: Callable[[], None],
         install: Callable[[Flush], None],
         ended: Callable[[], None],
     ) -> None:
         self._files = files
+        self._sync_log = sync_log
         self._install = install
         self._ended = ended
         self.floor_lsn = floor_lsn
@@ -135,6 +140,7 @@ class Flush:
                 files.fs.fsync_dir(files.directory)
             except OSError as error:
                 raise files.health.fail(error, f"sync of {files.directory}") from error
+        self._sync_log()
         self._find_dead()
         self.edit.floor(*self._interval)
         self.edit.next_file(files.next_file)

@@ -354,7 +354,9 @@ class Store:
             raise StorageError(
                 f"floor {floor_lsn} is not between the old one and the end of the log"
             )
-        self._flush = Flush(self._files, floor_lsn, self._install, self._flush_ended)
+        self._flush = Flush(
+            self._files, floor_lsn, self._log.sync, self._install, self._flush_ended
+        )
         return self._flush
 
     def _flush_ended(self) -> None:

@@ -249,6 +249,20 @@ def test_an_error_of_the_disk_in_a_flush_poisons_and_loses_nothing(op: str, nth:
     assert after.runs(1)[-1].end_pos == after.floor_lsn
 
 
+def test_what_a_flush_holds_beyond_its_floor_is_in_the_log_before_it_is_installed() -> None:
+    fs = SimFS()
+    store, _ = open_store(fs)
+    fill(store, 30)
+    work = store.begin_flush(10)
+    work.add_row(b"seen", b"30")
+    work.write()
+    work.install()
+    after, frames = open_store(fs.crash(random.Random(0), LOSE_ALL))
+    assert after.get_row(b"seen") == b"30"
+    assert after.written_lsn == 30
+    assert [first for first, _ in frames] == list(range(11, 31))
+
+
 def test_one_flush_at_a_time_and_none_beyond_the_log() -> None:
     fs = SimFS()
     store, _ = open_store(fs)
