@@ -93,7 +93,7 @@ def test_output_that_does_not_fit_the_socket_is_sent_in_the_end(redis: Contender
     adds = [payload.command(b"XADD", b"large", b"*", b"f", value)] * 20
     load = run_load(redis, [PartJob("fill", 2, [adds], 20, batches_each=1)], 60)
     assert load.parts[0]["replies"] == redis.control.xlen("large") == 40
-    first = redis.control.execute_command("XRANGE", "large", "-", "+", "COUNT", 1)
+    first = redis.ask("XRANGE", "large", "-", "+", "COUNT", 1)
     assert first[0][1] == {b"f": value}
     redis.control.delete("large")
 

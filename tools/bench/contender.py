@@ -106,6 +106,11 @@ class Contender:
             self._control = redis.Redis(self.host, self.port, socket_timeout=START_S_MAX)
         return self._control
 
+    def ask(self, *command: str | bytes | int) -> Any:
+        """One command, its reply as it came."""
+        execute: Any = self.control.execute_command
+        return execute(*command)
+
     def info(self) -> dict[str, Any]:
         """INFO, every section."""
         answer: dict[str, Any] = self.control.info("everything")

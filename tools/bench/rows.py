@@ -213,14 +213,14 @@ class Range(Row):
 
     def round(self, server: Contender, number: int, scale: Scale, like: Round | None) -> Round:
         """Ranges for the seconds."""
-        info = server.control.xinfo_stream(KEY)
-        first, last = (int(info[end][0].split(b"-")[0]) for end in ("first-entry", "last-entry"))
+        # Start times are drawn up to the 200th entry from the end: every range finds 100.
+        oldest = server.ask("XRANGE", KEY, "-", "+", "COUNT", 1)
+        newest = server.ask("XREVRANGE", KEY, "+", "-", "COUNT", 200)
+        first, last = (int(end[0].split(b"-")[0]) for end in (oldest[0], newest[-1]))
         chance = random.Random(number)
         ranges = [
             payload.command(b"XRANGE", KEY, b"%d" % start, b"+", b"COUNT", b"100")
-            for start in (
-                int(first + chance.random() * 0.95 * (last - first)) for _ in range(payload.POOL)
-            )
+            for start in (chance.randint(first, last) for _ in range(payload.POOL))
         ]
         load = run_load(server, [PartJob("repeat", 20, [ranges], entries_depth=0)], scale.seconds)
         replies, entries = load.parts[0]["replies"], load.parts[0]["entries"]
