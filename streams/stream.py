@@ -1,17 +1,8 @@
-"""One stream: where its entries are, which are deleted, and what it has counted.
+"""One stream: its entries, its groups, what it has counted.
 
-Rules:
-
-- Every entry has a position (see lsmstore/block.py). All arithmetic is done on positions: ``live(a, b)`` is
-  ``b - a`` less the deleted positions between. ``mark_pos`` is the position of the first live entry, or
-  ``end_pos`` where there is none; what lies below it is gone for good (a trim moves it and nothing else).
-- Deleted entries above the mark are bits in pages of 4096 positions. The mark never rests on a deleted entry.
-- Cold entries are in ``runs`` (blocks of segment files, loaded through ``loader(run, index)``), hot ones in
-  ``mem`` (blocks of the memtable, the last of which grows). Runs and blocks ascend and never overlap.
-- A virtual node is what Redis would keep in one listpack: it closes at stream-node-max-entries adds or
-  stream-node-max-bytes by listpack size, at the values in force when the entry is added. ``MAXLEN ~`` drops
-  whole nodes. Node starts are positions, kept apart from how blocks are sealed.
-- The writing methods are the apply half of the log's records: they check nothing and cannot fail.
+Rules: the writing methods are the apply half of the log's records: they check nothing and cannot fail. A trim moves the
+low-water mark and nothing else; XDEL sets bits and lets the mark advance over a deleted prefix, so the mark never rests
+on a deleted entry. An empty stream is a live key; ``last_id`` and ``max_deleted_id`` never go back.
 
 Header row, little-endian (values of ``HEADER``), then the field names of the open node as bulk strings::
 
@@ -26,133 +17,41 @@ import struct
 from collections.abc import Callable
 
 import cython
-from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
-from cython.cimports.libc.stdlib import abort, free, realloc
-from cython.cimports.libc.string import memcmp, memmove, memset
+from cython.cimports.libc.string import memmove
 from cython.cimports.lsmstore.block import id_less, read_entry_id
-from cython.cimports.lsmstore.buf import U64_MAX
-from cython.cimports.streams.listpack import int_size, string_size
+from cython.cimports.streams.deleted import PAGE_BITS
 
 from lsmstore.block import Block, Run
-from lsmstore.buf import Buf
+from streams.deleted import DeletedPage
 from streams.group import Group
+from streams.nodes import NodedEntries
 
 HEADER = struct.Struct("<BQQQQQQQQQQQQIBQQQQQI")
 HEADER_VERSION = 1
 BLOCK_LOGICAL_BYTES = cython.declare(cython.Py_ssize_t, 16384)
 BLOCK_WIRE_BYTES = cython.declare(cython.Py_ssize_t, 32768)
-NODE_BYTES_MAX = cython.declare(cython.longlong, 1 << 30)
-EMPTY_LISTPACK_BYTES = cython.declare(cython.Py_ssize_t, 7)
 
 
 @cython.final
 @cython.cclass
-class DeletedPage:
-    """Which of 4096 neighbouring positions are deleted."""
-
-    def __cinit__(self) -> None:
-        memset(self.words, 0, 512)
-        self.count = 0
-        self.dirty = True
-
-    def has(self, bit):
-        """Whether the position ``bit`` of the page is deleted."""
-        return (self.words[bit >> 6] >> (bit & 63)) & 1
-
-    def count_between(self, start, end):
-        """Deleted positions in [start, end) of the page."""
-        n: uint32_t = 0
-        word: uint64_t
-        i: uint32_t = start
-        if start == 0 and end == 4096:
-            return self.count
-        while i < end:
-            if i & 63 == 0 and i + 64 <= end:
-                word = self.words[i >> 6]
-                while word:
-                    word &= word - 1
-                    n += 1
-                i += 64
-            else:
-                n += (self.words[i >> 6] >> (i & 63)) & 1
-                i += 1
-        return n
-
-    def add(self, bit: int) -> None:
-        """Mark the position ``bit`` of the page deleted. REQUIRES: it is not."""
-        at: uint32_t = bit
-        self.words[at >> 6] |= cython.cast(uint64_t, 1) << (at & 63)
-        self.count += 1
-        self.dirty = True
-
-    def dump(self) -> bytes:
-        """The page's 512 bytes."""
-        p: cython.p_char = cython.cast(cython.p_char, self.words)
-        return p[:512]
-
-    @staticmethod
-    def load(data: bytes) -> DeletedPage:
-        """A page from its 512 bytes."""
-        page = DeletedPage()
-        i: uint32_t
-        for i in range(64):
-            page.words[i] = int.from_bytes(data[8 * i : 8 * i + 8], "little")
-            page.count += int(page.words[i]).bit_count()
-        page.dirty = False
-        return page
-
-
-@cython.final
-@cython.cclass
-class Stream:
+class Stream(NodedEntries):
     """A stream in memory: a cache of its rows and segments plus what the log has since."""
 
-    def __cinit__(self) -> None:
-        self.node_starts = cython.NULL
-        self.node_starts_n = 0
-        self.node_starts_cap = 0
-
-    def __init__(
-        self, sid: int, ns: int, key: bytes, loader: Callable[[Run, int], Block]
-    ) -> None:
-        self.sid = sid
+    def __init__(self, sid: int, ns: int, key: bytes, loader: Callable[[Run, int], Block]) -> None:
+        super().__init__(sid, loader)
         self.ns = ns
         self.key = key
-        self.loader = loader
-        self.runs = []
-        self.mem = []
-        self.tail = None
-        self.deleted_pages = {}
         self.groups = {}
         self.next_gid = 1
         self.dropped_gids = []
         self.dropped_pages = []
         self.stored = False
-        self.node_fields = Buf(16)
-        self.first_known = False
         self.dirty = False
         self.dropped = False
         self.applied_lsn = 0
         self.touched_tick = 0
         self.waiters = 0
-
-    def __dealloc__(self) -> None:
-        free(self.node_starts)
-
-    # ── writing: the apply half of the log's records ──────────────────────────────────────────────
-
-    def starts_node(self, fields, n_args, total, max_bytes, max_entries):
-        """Whether an entry of ``total`` argument bytes starts a new virtual node."""
-        if not self.node_open:
-            return True
-        if max_bytes == 0 or max_bytes > NODE_BYTES_MAX:
-            max_bytes = NODE_BYTES_MAX
-        if self.node_bytes + total >= max_bytes:
-            return True
-        return max_entries > 0 and self.end_pos - self.node_pos >= cython.cast(
-            uint64_t, max_entries
-        )
 
     def append(self, wire, n, ms, seq, new_node):
         """Add one entry in wire form. REQUIRES: its ID is above ``last_id``."""
@@ -164,8 +63,7 @@ class Stream:
         if block is None or (
             block.count > 0
             and (
-                block.logical_bytes >= BLOCK_LOGICAL_BYTES
-                or block.growing.n + n > BLOCK_WIRE_BYTES
+                block.logical_bytes >= BLOCK_LOGICAL_BYTES or block.growing.n + n > BLOCK_WIRE_BYTES
             )
         ):
             if block is not None:
@@ -191,87 +89,6 @@ class Stream:
         self.last_seq = seq
         return 0
 
-    def account(self, args, n_args, ms, seq, new_node):
-        """Reckon the open node's listpack after the entry whose arguments start at ``args``."""
-        p: cython.p_const_char = args
-        q: cython.p_const_char
-        i: uint32_t
-        ln: cython.Py_ssize_t
-        own: cython.p_const_char
-        own_end: cython.p_const_char
-        fields: uint32_t = n_args // 2
-        same: cython.bint
-        names: cython.Py_ssize_t = 0
-        values: cython.Py_ssize_t = 0
-        size: cython.Py_ssize_t
-        if new_node:
-            self.note_node_start(self.end_pos)
-            self.node_count += 1
-            self.node_open = True
-            self.node_pos = self.end_pos
-            self.node_ms = ms
-            self.node_seq = seq
-            self.node_live = 0
-            self.node_field_count = fields
-            self.node_fields.n = 0
-        same = fields == self.node_field_count
-        own = self.node_fields.p
-        own_end = own + self.node_fields.n
-        for i in range(n_args):
-            q = p + 1
-            ln = 0
-            while q[0] != 13:
-                ln = ln * 10 + (q[0] - 48)
-                q += 1
-            q += 2
-            if i & 1:
-                values += string_size(q, ln)
-            else:
-                names += string_size(q, ln)
-                if new_node:
-                    self.node_fields.put(p, q + ln + 2 - p)
-                elif same:
-                    if own_end - own < q + ln + 2 - p or memcmp(own, p, q + ln + 2 - p) != 0:
-                        same = False
-                    else:
-                        own += q + ln + 2 - p
-            p = q + ln + 2
-        if new_node:
-            size = EMPTY_LISTPACK_BYTES + int_size(1) + int_size(0) + int_size(fields)
-            size += names + int_size(0)
-            same = True
-        else:
-            size = self.node_bytes
-            size += int_size(self.node_live + 1) - int_size(self.node_live)
-        size += int_size(2 if same else 0) + values
-        size += int_size(cython.cast(int64_t, ms - self.node_ms))
-        size += int_size(cython.cast(int64_t, seq - self.node_seq))
-        if same:
-            size += int_size(fields + 3)
-        else:
-            size += int_size(fields) + names + int_size(2 * cython.cast(int64_t, fields) + 4)
-        self.node_bytes = size
-        self.node_live += 1
-
-    def note_node_start(self, pos):
-        """Remember that a virtual node starts at ``pos``."""
-        if self.node_starts_n == self.node_starts_cap:
-            self.node_starts_cap = self.node_starts_cap * 2 if self.node_starts_cap else 4
-            self.node_starts = cython.cast(
-                cython.pointer(uint64_t), realloc(self.node_starts, 8 * self.node_starts_cap)
-            )
-            if self.node_starts == cython.NULL:
-                abort()
-        self.node_starts[self.node_starts_n] = pos
-        self.node_starts_n += 1
-
-    def node_entries_gone(self, n):
-        """``n`` live entries of the open node were marked deleted in its listpack."""
-        gone: uint64_t = self.end_pos - self.node_pos - self.node_live
-        self.node_bytes += int_size(self.node_live - n) - int_size(self.node_live)
-        self.node_bytes += int_size(gone + n) - int_size(gone)
-        self.node_live -= n
-
     def raise_max_deleted(self, ms, seq):
         """Remember the highest ID ever deleted by XDEL."""
         if id_less(self.max_deleted_ms, self.max_deleted_seq, ms, seq):
@@ -291,7 +108,7 @@ class Stream:
         page.add(pos & (PAGE_BITS - 1))
         self.deleted_above_mark += 1
         self.length -= 1
-        if self.node_open and start == self.node_pos:
+        if self.node_open and pos >= self.node_pos:
             self.node_entries_gone(1)
         if start < self.mark_pos:
             start = self.mark_pos
@@ -362,393 +179,6 @@ class Stream:
                 del self.deleted_pages[number]
                 self.dropped_pages.append(number)
 
-    # ── reading ──────────────────────────────────────────────────────────────────────────────────
-
-    def need_first(self):
-        """Know the first live ID (0-0 where there is none). May read one block."""
-        if not self.first_known:
-            if self.mark_pos == self.end_pos:
-                self.first_ms = 0
-                self.first_seq = 0
-            else:
-                self.id_of(
-                    self.mark_pos, cython.address(self.first_ms), cython.address(self.first_seq)
-                )
-            self.first_known = True
-        return 0
-
-    def next_node_start(self, pos):
-        """The first virtual node that starts after ``pos``; ``end_pos`` if none does."""
-        low: uint32_t
-        high: uint32_t
-        middle: uint32_t
-        run: Run
-        i: cython.Py_ssize_t
-        if self.node_starts_n == 0 or self.node_starts[0] > pos:
-            for i in range(len(self.runs)):
-                run = self.runs[i]
-                if run.end_pos <= pos or run.n_nodes == 0:
-                    continue
-                if run.first_pos + run.node_ordinals[run.n_nodes - 1] <= pos:
-                    continue
-                low = 0
-                high = run.n_nodes
-                while low < high:
-                    middle = (low + high) // 2
-                    if run.first_pos + run.node_ordinals[middle] <= pos:
-                        low = middle + 1
-                    else:
-                        high = middle
-                return run.first_pos + run.node_ordinals[low]
-        low = 0
-        high = self.node_starts_n
-        while low < high:
-            middle = (low + high) // 2
-            if self.node_starts[middle] <= pos:
-                low = middle + 1
-            else:
-                high = middle
-        if low == self.node_starts_n:
-            return self.end_pos
-        return self.node_starts[low]
-
-    def node_start_at(self, pos):
-        """Where the virtual node that holds ``pos`` starts."""
-        low: uint32_t = 0
-        high: uint32_t = self.node_starts_n
-        middle: uint32_t
-        run: Run
-        i: cython.Py_ssize_t
-        while low < high:
-            middle = (low + high) // 2
-            if self.node_starts[middle] <= pos:
-                low = middle + 1
-            else:
-                high = middle
-        if low > 0:
-            return self.node_starts[low - 1]
-        for i in range(len(self.runs) - 1, -1, -1):
-            run = self.runs[i]
-            if run.n_nodes == 0 or run.first_pos + run.node_ordinals[0] > pos:
-                continue
-            low = 0
-            high = run.n_nodes
-            while low < high:
-                middle = (low + high) // 2
-                if run.first_pos + run.node_ordinals[middle] <= pos:
-                    low = middle + 1
-                else:
-                    high = middle
-            return run.first_pos + run.node_ordinals[low - 1]
-        return self.mark_pos
-
-    def deleted_between(self, start, end):
-        """How many positions of [start, end) are deleted. REQUIRES: start is not below the mark."""
-        page: DeletedPage
-        number: uint64_t
-        last: uint64_t
-        n: uint64_t = 0
-        if self.deleted_above_mark == 0 or start >= end:
-            return 0
-        number = start // PAGE_BITS
-        last = (end - 1) // PAGE_BITS
-        while number <= last:
-            page = self.deleted_pages.get(number)
-            if page is not None:
-                n += page.count_between(
-                    start & (PAGE_BITS - 1) if number == start // PAGE_BITS else 0,
-                    ((end - 1) & (PAGE_BITS - 1)) + 1 if number == last else PAGE_BITS,
-                )
-            number += 1
-        return n
-
-    def is_deleted(self, pos):
-        """Whether the entry at ``pos`` (not below the mark) is deleted."""
-        page: DeletedPage
-        if self.deleted_above_mark == 0:
-            return False
-        page = self.deleted_pages.get(pos // PAGE_BITS)
-        return page is not None and page.has(pos & (PAGE_BITS - 1))
-
-    def next_live(self, pos):
-        """The first live position from ``pos`` on; ``end_pos`` if there is none."""
-        if pos < self.mark_pos:
-            pos = self.mark_pos
-        while pos < self.end_pos and self.is_deleted(pos):
-            pos += 1
-        return pos
-
-    def previous_live(self, pos):
-        """The last live position below ``pos``; U64_MAX if there is none."""
-        while pos > self.mark_pos:
-            pos -= 1
-            if not self.is_deleted(pos):
-                return pos
-        return U64_MAX
-
-    def resident_block(self, pos):
-        """The block that holds ``pos`` if it is in memory, else None. REQUIRES: mark <= pos < end."""
-        block: Block = self.tail
-        run: Run
-        if block is not None and pos >= block.first_pos:
-            return block
-        if len(self.mem) > 0:
-            block = self.mem[0]
-            if pos >= block.first_pos:
-                return self.mem[self.mem_index(pos)]
-        run = self.run_at(pos)
-        return run.blocks[run.block_at_pos(pos)]
-
-    def run_at(self, pos: uint64_t) -> Run:
-        """The run that holds ``pos``."""
-        low: cython.Py_ssize_t = 0
-        high: cython.Py_ssize_t = len(self.runs) - 1
-        middle: cython.Py_ssize_t
-        run: Run
-        while low < high:
-            middle = (low + high) // 2
-            run = self.runs[middle]
-            if run.end_pos <= pos:
-                low = middle + 1
-            else:
-                high = middle
-        return self.runs[low]
-
-    def block_at(self, pos):
-        """The block that holds ``pos``, read if it must be. REQUIRES: mark <= pos < end."""
-        block: Block = self.resident_block(pos)
-        run: Run
-        if block is None:
-            run = self.run_at(pos)
-            block = self.loader(run, run.block_at_pos(pos))
-        return block
-
-    def missing(self, start, end, limit):
-        """(run, index) of the blocks of [start, end) that are not in memory, at most ``limit``."""
-        out: list = []
-        run: Run
-        i: uint32_t
-        if len(self.runs) == 0:
-            return out
-        run = self.runs[len(self.runs) - 1]
-        if start >= run.end_pos:
-            return out
-        for run in self.runs:
-            if run.end_pos <= start:
-                continue
-            if run.first_pos >= end:
-                break
-            i = run.block_at_pos(start) if start > run.first_pos else 0
-            while i < run.n_blocks and run.first_pos + run.first_ordinals[i] < end:
-                if run.blocks[i] is None:
-                    out.append((run, i))
-                    if len(out) >= limit:
-                        return out
-                i += 1
-        return out
-
-    def wire_estimate(self, start, end):
-        """About how many wire bytes the entries of [start, end) have, from above by a block or two."""
-        total: cython.Py_ssize_t = 0
-        run: Run
-        block: Block
-        i: uint32_t
-        at: cython.Py_ssize_t
-        for run in self.runs:
-            if run.end_pos <= start:
-                continue
-            if run.first_pos >= end:
-                break
-            i = run.block_at_pos(start) if start > run.first_pos else 0
-            while i < run.n_blocks and run.first_pos + run.first_ordinals[i] < end:
-                total += run.raw_lens[i]
-                i += 1
-        at = self.mem_index(start)
-        while at < len(self.mem):
-            block = self.mem[at]
-            if block.first_pos >= end:
-                break
-            total += block.wire_length()
-            at += 1
-        return total
-
-    def mem_index(self, pos):
-        """Which block of the memtable holds ``pos``; the first one if ``pos`` is before them all."""
-        low: cython.Py_ssize_t = 0
-        high: cython.Py_ssize_t = len(self.mem) - 1
-        middle: cython.Py_ssize_t
-        block: Block
-        while low < high:
-            middle = (low + high + 1) // 2
-            block = self.mem[middle]
-            if block.first_pos <= pos:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
-    def seek(self, ms, seq):
-        """The first position, live or deleted, whose ID is ``ms-seq`` or above. May read one block."""
-        low: cython.Py_ssize_t
-        high: cython.Py_ssize_t
-        middle: cython.Py_ssize_t
-        block: Block
-        run: Run
-        i: uint32_t
-        pos: uint64_t
-        if self.mark_pos == self.end_pos or id_less(self.last_ms, self.last_seq, ms, seq):
-            return self.end_pos
-        if self.first_known and not id_less(self.first_ms, self.first_seq, ms, seq):
-            return self.mark_pos
-        if len(self.mem) > 0:
-            block = self.mem[0]
-            if not id_less(ms, seq, block.first_ms, block.first_seq) or len(self.runs) == 0:
-                low = 0
-                high = len(self.mem) - 1
-                while low < high:
-                    middle = (low + high + 1) // 2
-                    block = self.mem[middle]
-                    if id_less(ms, seq, block.first_ms, block.first_seq):
-                        high = middle - 1
-                    else:
-                        low = middle
-                block = self.mem[low]
-                pos = block.first_pos + block.lower_bound(ms, seq)
-                return pos if pos > self.mark_pos else self.mark_pos
-        low = 0
-        high = len(self.runs)
-        while low < high:
-            middle = (low + high) // 2
-            run = self.runs[middle]
-            if id_less(run.last_ms, run.last_seq, ms, seq):
-                low = middle + 1
-            else:
-                high = middle
-        if low == len(self.runs):
-            if len(self.mem) == 0:
-                return self.end_pos
-            block = self.mem[0]
-            pos = block.first_pos
-        else:
-            run = self.runs[low]
-            i = run.block_at_id(ms, seq)
-            if not id_less(run.first_ms[i], run.first_seq[i], ms, seq):
-                pos = run.first_pos + run.first_ordinals[i]
-            elif run.first_pos + run.first_ordinals[i + 1] <= self.mark_pos:
-                pos = self.mark_pos
-            else:
-                block = run.blocks[i]
-                if block is None:
-                    block = self.loader(run, i)
-                pos = block.first_pos + block.lower_bound(ms, seq)
-        return pos if pos > self.mark_pos else self.mark_pos
-
-    def find(self, ms, seq):
-        """The position of the live entry with this ID; U64_MAX if there is none."""
-        pos: uint64_t = self.seek(ms, seq)
-        at_ms: uint64_t = 0
-        at_seq: uint64_t = 0
-        if pos >= self.end_pos or self.is_deleted(pos):
-            return U64_MAX
-        self.id_of(pos, cython.address(at_ms), cython.address(at_seq))
-        return pos if at_ms == ms and at_seq == seq else U64_MAX
-
-    def id_of(self, pos, ms, seq):
-        """The ID of the entry at ``pos``. REQUIRES: mark <= pos < end."""
-        block: Block = self.block_at(pos)
-        block.id_at(cython.cast(uint32_t, pos - block.first_pos), ms, seq)
-        return 0
-
-    def skip_live(self, pos, n):
-        """The position after ``n`` live entries from ``pos`` on, at most ``end_pos``."""
-        page: DeletedPage
-        stop: uint64_t
-        live: uint64_t
-        if self.deleted_above_mark == 0:
-            return pos + n if n < self.end_pos - pos else self.end_pos
-        while n > 0 and pos < self.end_pos:
-            stop = (pos // PAGE_BITS + 1) * PAGE_BITS
-            if stop > self.end_pos:
-                stop = self.end_pos
-            page = self.deleted_pages.get(pos // PAGE_BITS)
-            live = stop - pos
-            if page is not None:
-                live -= self.deleted_between(pos, stop)
-            if live <= n:
-                n -= live
-                pos = stop
-                continue
-            if page is None:
-                return pos + n
-            while n > 0:
-                if not page.has(pos & (PAGE_BITS - 1)):
-                    n -= 1
-                pos += 1
-        return pos
-
-    def take_until(self, start, end, limit):
-        """Where to stop so that [start, stop) holds at most ``limit`` live entries."""
-        stop: uint64_t = self.skip_live(start, limit)
-        return stop if stop < end else end
-
-    def copy(self, out, start, end):
-        """Put the wire bytes of the live entries of [start, end) into ``out``; how many there were."""
-        block: Block
-        first: uint32_t
-        stop: uint32_t
-        i: uint32_t
-        n: int64_t = 0
-        pos: uint64_t = start
-        while pos < end:
-            block = self.block_at(pos)
-            first = cython.cast(uint32_t, pos - block.first_pos)
-            stop = block.count
-            if block.first_pos + stop > end:
-                stop = cython.cast(uint32_t, end - block.first_pos)
-            if self.deleted_above_mark == 0:
-                out.put(
-                    block.base + block.start_of(first), block.end_of(stop - 1) - block.start_of(first)
-                )
-                n += stop - first
-            else:
-                for i in range(first, stop):
-                    if not self.is_deleted(block.first_pos + i):
-                        out.put(
-                            block.base + block.start_of(i), block.end_of(i) - block.start_of(i)
-                        )
-                        n += 1
-            pos = block.first_pos + stop
-        return n
-
-    def back_live(self, end, start, n):
-        """The lowest position of [start, end) so that at most ``n`` live entries lie between it and ``end``."""
-        if self.deleted_above_mark == 0:
-            return end - n if n < end - start else start
-        while end > start:
-            if not self.is_deleted(end - 1):
-                if n == 0:
-                    break
-                n -= 1
-            end -= 1
-        return end
-
-    def copy_reverse(self, out, start, end):
-        """As ``copy``, from the last entry to the first."""
-        block: Block = None
-        i: uint32_t
-        n: int64_t = 0
-        pos: uint64_t = end
-        while pos > start:
-            pos -= 1
-            if self.is_deleted(pos):
-                continue
-            if block is None or pos < block.first_pos:
-                block = self.block_at(pos)
-            i = cython.cast(uint32_t, pos - block.first_pos)
-            out.put(block.base + block.start_of(i), block.end_of(i) - block.start_of(i))
-            n += 1
-        return n
-
     def trim_target(self, by_id, ms_or_length, seq, approximate, limit):
         """Where a trim moves the mark to: a live position, ``end_pos``, or the mark itself.
 
@@ -816,8 +246,6 @@ class Stream:
                 return self.entries_added - self.length + 1
         return -1
 
-    # ── from Python ──────────────────────────────────────────────────────────────────────────────
-
     @property
     def last_id(self) -> tuple[int, int]:
         """last-generated-id."""
@@ -858,117 +286,6 @@ class Stream:
         del self.groups[group.name]
         self.dropped_gids.append(group.gid)
 
-    def contains(self, ms: uint64_t, seq: uint64_t) -> bool:
-        """Whether a live entry has this ID."""
-        return self.find(ms, seq) != U64_MAX
-
-    def entry(self, ms: uint64_t, seq: uint64_t) -> bytes | None:
-        """The wire bytes of the live entry with this ID."""
-        pos: uint64_t = self.find(ms, seq)
-        if pos == U64_MAX:
-            return None
-        return self.entry_at(pos)
-
-    def entry_at(self, pos: uint64_t) -> bytes:
-        """The wire bytes of the entry at ``pos``."""
-        block: Block = self.block_at(pos)
-        i: uint32_t = cython.cast(uint32_t, pos - block.first_pos)
-        return (block.base + block.start_of(i))[: block.end_of(i) - block.start_of(i)]
-
-    def edge(self, first: bool) -> bytes | None:
-        """The wire bytes of the first or the last live entry."""
-        pos: uint64_t
-        if self.length == 0:
-            return None
-        pos = self.mark_pos if first else self.previous_live(self.end_pos)
-        return self.entry_at(pos)
-
-    def slice(
-        self, start: tuple[int, int], end: tuple[int, int], count: int, reverse: bool
-    ) -> tuple[int, bytes]:
-        """Live entries with start <= ID <= end, at most ``count`` (all if negative).
-
-        Returns how many and their wire bytes joined.
-        """
-        first: uint64_t = self.seek(start[0], start[1])
-        stop: uint64_t
-        limit: uint64_t = count if count >= 0 else U64_MAX
-        out: Buf = Buf()
-        n: int64_t
-        if start > end:
-            return 0, b""
-        if end == (U64_MAX, U64_MAX):
-            stop = self.end_pos
-        elif end[1] == U64_MAX:
-            stop = self.seek(end[0] + 1, 0)
-        else:
-            stop = self.seek(end[0], end[1] + 1)
-        if reverse:
-            n = self.copy_reverse(out, self.back_live(stop, first, limit), stop)
-        else:
-            n = self.copy(out, first, self.take_until(first, stop, limit))
-        return n, out.take()
-
-    def snapshot(self) -> Stream:
-        """The entries as they are now, for a reader that takes its time: shares blocks and runs."""
-        page: DeletedPage
-        copy: Stream = Stream(self.sid, self.ns, self.key, self.loader)
-        copy.runs = list(self.runs)
-        copy.mem = list(self.mem)
-        copy.deleted_pages = {
-            number: DeletedPage.load(page.dump()) for number, page in self.deleted_pages.items()
-        }
-        copy.deleted_above_mark = self.deleted_above_mark
-        copy.mark_pos = self.mark_pos
-        copy.end_pos = self.end_pos
-        copy.length = self.length
-        return copy
-
-    def piece(
-        self, first: uint64_t, stop: uint64_t, reverse: bool, wanted_bytes: int
-    ) -> tuple[bytes, int]:
-        """About ``wanted_bytes`` of the live entries of [first, stop) in wire form, from one end of it.
-
-        Returns them and where the rest starts (reverse: where it stops).
-        """
-        out: Buf = Buf(wanted_bytes)
-        block: Block
-        at: uint64_t
-        while first < stop and out.n < cython.cast(cython.Py_ssize_t, wanted_bytes):
-            if reverse:
-                block = self.block_at(stop - 1)
-                at = block.first_pos if block.first_pos > first else first
-                self.copy_reverse(out, at, stop)
-                stop = at
-            else:
-                block = self.block_at(first)
-                at = block.first_pos + block.count
-                if at > stop:
-                    at = stop
-                self.copy(out, first, at)
-                first = at
-        return out.take(), stop if reverse else first
-
-    def cold_blocks(
-        self, first: uint64_t, stop: uint64_t, limit: int, reverse: bool
-    ) -> list[tuple[Run, int]]:
-        """The blocks that a reader of [first, stop) needs next and that are not in memory."""
-        pos: uint64_t
-        run: Run
-        i: uint32_t
-        out: list = []
-        if not reverse:
-            if first >= stop or self.resident_block(first) is not None:
-                return out
-            return self.missing(first, stop, limit)
-        pos = stop
-        while pos > first and len(out) < limit and self.resident_block(pos - 1) is None:
-            run = self.run_at(pos - 1)
-            i = run.block_at_pos(pos - 1)
-            out.append((run, i))
-            pos = run.first_pos + run.first_ordinals[i]
-        return out
-
     def plan_trim(
         self, by_id: bool, threshold: tuple[int, int], approximate: bool, limit: int
     ) -> tuple[int, int]:
@@ -1005,8 +322,6 @@ class Stream:
         if estimate == -1:
             return None
         return cython.cast(int64_t, self.entries_added) - estimate
-
-    # ── rows, flush, eviction ────────────────────────────────────────────────────────────────────
 
     def dump_header(self) -> bytes:
         """The header row."""
@@ -1092,19 +407,6 @@ class Stream:
     def unflushed(self) -> list[Block]:
         """Sealed blocks of the memtable. REQUIRES: ``seal_tail`` was called."""
         return list(self.mem)
-
-    def memtable_node_starts(self) -> list[int]:
-        """Node starts that belong to the blocks of the memtable."""
-        i: uint32_t
-        first: uint64_t
-        if len(self.mem) == 0:
-            return []
-        first = cython.cast(Block, self.mem[0]).first_pos
-        return [
-            self.node_starts[i]
-            for i in range(self.node_starts_n)
-            if self.node_starts[i] >= first
-        ]
 
     def install_run(self, run: Run) -> int:
         """A flush wrote ``run``: its blocks leave the memtable for the cache slots of the run.

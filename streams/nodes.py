@@ -1,0 +1,210 @@
+"""Virtual nodes: what Redis would keep in one listpack each.
+
+A node closes at stream-node-max-entries adds (deleted ones included) or at stream-node-max-bytes by listpack size, at
+the values in force when the entry is added. ``MAXLEN ~`` drops whole nodes and ``radix-tree-keys`` counts them, so
+clients can see where they end. Node starts are positions, kept apart from how blocks are sealed: those of cold entries
+in the runs, those of the memtable in ``node_starts``. The size of the open node is reckoned to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cython
+from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
+from cython.cimports.libc.stdlib import abort, free, realloc
+from cython.cimports.libc.string import memcmp
+from cython.cimports.streams.listpack import int_size, string_size
+
+from lsmstore.block import Block, Run
+from lsmstore.buf import Buf
+from streams.entries import Entries
+
+NODE_BYTES_MAX = cython.declare(cython.longlong, 1 << 30)
+EMPTY_LISTPACK_BYTES = cython.declare(cython.Py_ssize_t, 7)
+
+
+@cython.cclass
+class NodedEntries(Entries):
+    """Entries, and the virtual nodes they fall into."""
+
+    def __cinit__(self) -> None:
+        self.node_starts = cython.NULL
+        self.node_starts_n = 0
+        self.node_starts_cap = 0
+
+    def __init__(self, sid: int, loader: Callable[[Run, int], Block]) -> None:
+        super().__init__(sid, loader)
+        self.node_fields = Buf(16)
+
+    def __dealloc__(self) -> None:
+        free(self.node_starts)
+
+    def starts_node(self, fields, n_args, total, max_bytes, max_entries):
+        """Whether an entry of ``total`` argument bytes starts a new virtual node."""
+        if not self.node_open:
+            return True
+        if max_bytes == 0 or max_bytes > NODE_BYTES_MAX:
+            max_bytes = NODE_BYTES_MAX
+        if self.node_bytes + total >= max_bytes:
+            return True
+        return max_entries > 0 and self.end_pos - self.node_pos >= cython.cast(
+            uint64_t, max_entries
+        )
+
+    def account(self, args, n_args, ms, seq, new_node):
+        """Reckon the open node's listpack after the entry whose arguments start at ``args``."""
+        p: cython.p_const_char = args
+        q: cython.p_const_char
+        i: uint32_t
+        ln: cython.Py_ssize_t
+        own: cython.p_const_char
+        own_end: cython.p_const_char
+        fields: uint32_t = n_args // 2
+        same: cython.bint
+        names: cython.Py_ssize_t = 0
+        values: cython.Py_ssize_t = 0
+        size: cython.Py_ssize_t
+        if new_node:
+            self.note_node_start(self.end_pos)
+            self.node_count += 1
+            self.node_open = True
+            self.node_pos = self.end_pos
+            self.node_ms = ms
+            self.node_seq = seq
+            self.node_live = 0
+            self.node_field_count = fields
+            self.node_fields.n = 0
+        same = fields == self.node_field_count
+        own = self.node_fields.p
+        own_end = own + self.node_fields.n
+        for i in range(n_args):
+            q = p + 1
+            ln = 0
+            while q[0] != 13:
+                ln = ln * 10 + (q[0] - 48)
+                q += 1
+            q += 2
+            if i & 1:
+                values += string_size(q, ln)
+            else:
+                names += string_size(q, ln)
+                if new_node:
+                    self.node_fields.put(p, q + ln + 2 - p)
+                elif same:
+                    if own_end - own < q + ln + 2 - p or memcmp(own, p, q + ln + 2 - p) != 0:
+                        same = False
+                    else:
+                        own += q + ln + 2 - p
+            p = q + ln + 2
+        if new_node:
+            size = EMPTY_LISTPACK_BYTES + int_size(1) + int_size(0) + int_size(fields)
+            size += names + int_size(0)
+            same = True
+        else:
+            size = self.node_bytes
+            size += int_size(self.node_live + 1) - int_size(self.node_live)
+        size += int_size(2 if same else 0) + values
+        size += int_size(cython.cast(int64_t, ms - self.node_ms))
+        size += int_size(cython.cast(int64_t, seq - self.node_seq))
+        if same:
+            size += int_size(fields + 3)
+        else:
+            size += int_size(fields) + names + int_size(2 * cython.cast(int64_t, fields) + 4)
+        self.node_bytes = size
+        self.node_live += 1
+
+    def note_node_start(self, pos):
+        """Remember that a virtual node starts at ``pos``."""
+        if self.node_starts_n == self.node_starts_cap:
+            self.node_starts_cap = self.node_starts_cap * 2 if self.node_starts_cap else 4
+            self.node_starts = cython.cast(
+                cython.pointer(uint64_t), realloc(self.node_starts, 8 * self.node_starts_cap)
+            )
+            if self.node_starts == cython.NULL:
+                abort()
+        self.node_starts[self.node_starts_n] = pos
+        self.node_starts_n += 1
+
+    def node_entries_gone(self, n):
+        """``n`` live entries of the open node were marked deleted in its listpack."""
+        gone: uint64_t = self.end_pos - self.node_pos - self.node_live
+        self.node_bytes += int_size(self.node_live - n) - int_size(self.node_live)
+        self.node_bytes += int_size(gone + n) - int_size(gone)
+        self.node_live -= n
+
+    def next_node_start(self, pos):
+        """The first virtual node that starts after ``pos``; ``end_pos`` if none does."""
+        low: uint32_t
+        high: uint32_t
+        middle: uint32_t
+        run: Run
+        i: cython.Py_ssize_t
+        if self.node_starts_n == 0 or self.node_starts[0] > pos:
+            for i in range(len(self.runs)):
+                run = self.runs[i]
+                if run.end_pos <= pos or run.n_nodes == 0:
+                    continue
+                if run.first_pos + run.node_ordinals[run.n_nodes - 1] <= pos:
+                    continue
+                low = 0
+                high = run.n_nodes
+                while low < high:
+                    middle = (low + high) // 2
+                    if run.first_pos + run.node_ordinals[middle] <= pos:
+                        low = middle + 1
+                    else:
+                        high = middle
+                return run.first_pos + run.node_ordinals[low]
+        low = 0
+        high = self.node_starts_n
+        while low < high:
+            middle = (low + high) // 2
+            if self.node_starts[middle] <= pos:
+                low = middle + 1
+            else:
+                high = middle
+        if low == self.node_starts_n:
+            return self.end_pos
+        return self.node_starts[low]
+
+    def node_start_at(self, pos):
+        """Where the virtual node that holds ``pos`` starts."""
+        low: uint32_t = 0
+        high: uint32_t = self.node_starts_n
+        middle: uint32_t
+        run: Run
+        i: cython.Py_ssize_t
+        while low < high:
+            middle = (low + high) // 2
+            if self.node_starts[middle] <= pos:
+                low = middle + 1
+            else:
+                high = middle
+        if low > 0:
+            return self.node_starts[low - 1]
+        for i in range(len(self.runs) - 1, -1, -1):
+            run = self.runs[i]
+            if run.n_nodes == 0 or run.first_pos + run.node_ordinals[0] > pos:
+                continue
+            low = 0
+            high = run.n_nodes
+            while low < high:
+                middle = (low + high) // 2
+                if run.first_pos + run.node_ordinals[middle] <= pos:
+                    low = middle + 1
+                else:
+                    high = middle
+            return run.first_pos + run.node_ordinals[low - 1]
+        return self.mark_pos
+
+    def memtable_node_starts(self) -> list[int]:
+        """Node starts that belong to the blocks of the memtable."""
+        i: uint32_t
+        first: uint64_t
+        if len(self.mem) == 0:
+            return []
+        first = cython.cast(Block, self.mem[0]).first_pos
+        return [
+            self.node_starts[i] for i in range(self.node_starts_n) if self.node_starts[i] >= first
+        ]
