@@ -288,7 +288,11 @@ class Engine:
 
     def _release(self, dirty: list[Session]) -> None:
         store = self.store
-        if self.config.appendfsync != "always" or store.written_lsn == store.synced_lsn:
+        if self._held:
+            self._release_held()
+        if not self._held and (
+            self.config.appendfsync != "always" or store.written_lsn == store.synced_lsn
+        ):
             self._send(dirty)
             return
         if not self._sync_running and self._sync_in_place():

@@ -1,0 +1,61 @@
+"""When replies leave: not before what they tell is durable, and in the order of the commands."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.node import SimNode
+
+
+def node_with_slow_syncs() -> SimNode:
+    return SimNode(sync_on_thread=True)
+
+
+def test_a_reply_waits_for_the_sync_on_a_thread() -> None:
+    node = node_with_slow_syncs()
+    node.client.send("XADD", "s", "1-1", "f", "v")
+    node.engine.tick()
+    assert node.client.take() is None
+    node.run()
+    assert node.client.take() == b"$3\r\n1-1\r\n"
+
+
+def test_a_reader_is_not_shown_what_is_not_durable() -> None:
+    node = node_with_slow_syncs()
+    other = node.connect()
+    node.client.send("XADD", "s", "1-1", "f", "v")
+    node.engine.tick()
+    other.send("XLEN", "s")
+    node.engine.tick()
+    assert other.take() is None
+    node.run()
+    assert other.take() == b":1\r\n"
+
+
+def test_replies_keep_their_order_when_a_sync_ends_between_two_ticks() -> None:
+    """The log is durable already, but the news of it has not come to the loop."""
+    node = node_with_slow_syncs()
+    node.client.send("XADD", "s", "1-1", "f", "v")
+    node.engine.tick()
+    work, done = node.skin.work.pop()
+    work()
+    node.client.send("PING")
+    node.engine.tick()
+    assert node.client.replies() == [b"$3\r\n1-1\r\n", b"+PONG\r\n"]
+    done(None, None)
+    node.run()
+    assert node.client.replies() == []
+
+
+@pytest.mark.parametrize("calmer", ["everysec", "no"])
+def test_replies_keep_their_order_when_appendfsync_changes(calmer: str) -> None:
+    node = node_with_slow_syncs()
+    other = node.connect()
+    node.client.send("XADD", "s", "1-1", "f", "v")
+    node.engine.tick()
+    other.send("CONFIG", "SET", "appendfsync", calmer)
+    node.engine.tick()
+    node.client.send("XADD", "s", "2-1", "f", "v")
+    node.engine.tick()
+    node.run()
+    assert node.client.replies() == [b"$3\r\n1-1\r\n", b"$3\r\n2-1\r\n"]
