@@ -37,7 +37,7 @@ def test_replies_keep_their_order_when_a_sync_ends_between_two_ticks() -> None:
     node = node_with_slow_syncs()
     node.client.send("XADD", "s", "1-1", "f", "v")
     node.engine.tick()
-    work, done = node.skin.work.pop()
+    work, done = node.skin.work.pop(0)
     work()
     node.client.send("PING")
     node.engine.tick()
