@@ -5,18 +5,21 @@ An entry is stored as the bytes it is sent as; its ID is read back out of them::
     entry := '*2\\r\\n' bulk(id) '*' num '\\r\\n' bulk...       num = fields and values together
     id    := ms '-' seq
 
-A ``Block`` is a run of consecutive entries of one stream. While it grows its bytes sit in a ``Buf``; once sealed
-they are one ``bytes`` object. Beside the bytes it keeps one u32 an entry: where the entry ends.
+A ``Block`` is a run of consecutive entries of one stream. While it grows its bytes sit in a
+``Buf``; once sealed they are one ``bytes`` object. Beside the bytes it keeps one u32 an entry:
+where the entry ends.
 
-Every entry has a position in its stream: 0 for the first ever added, one more for each that follows, never
-reused. ``first_pos`` of a block is the position of its first entry; nothing inside a block is ever removed.
+Every entry has a position in its stream: 0 for the first ever added, one more for each that
+follows, never reused. ``first_pos`` of a block is the position of its first entry; nothing inside a
+block is ever removed.
 
-A ``Run`` is the block index of one stream in one segment file, in columns. Directory bytes, little-endian::
+A ``Run`` is the block index of one stream in one segment file, in columns. Directory bytes,
+little-endian::
 
     u32 n_blocks, u32 n_nodes, u64 first_pos, u64 last_ms, u64 last_seq,
-    u64 first_ms[n_blocks], u64 first_seq[n_blocks], u32 first_ordinal[n_blocks + 1] (relative to first_pos),
-    u64 frame_offset[n_blocks], u32 frame_len[n_blocks], u32 raw_offset[n_blocks], u32 raw_len[n_blocks],
-    u32 node_ordinal[n_nodes] (where virtual nodes start, relative to first_pos)
+    u64 first_ms[n_blocks], u64 first_seq[n_blocks], u32 first_ordinal[n_blocks + 1] (relative to
+    first_pos), u64 frame_offset[n_blocks], u32 frame_len[n_blocks], u32 raw_offset[n_blocks], u32
+    raw_len[n_blocks], u32 node_ordinal[n_nodes] (where virtual nodes start, relative to first_pos)
 
 ``Run.blocks`` holds the blocks that are in memory; the others are None.
 """
@@ -308,7 +311,9 @@ class Run:
         narrow: cython.Py_ssize_t = 4 * n
         p: cython.p_const_char = PyBytes_AS_STRING(directory)
         p += HEADER_BYTES
-        own: cython.p_char = cython.cast(cython.p_char, malloc(3 * wide + 4 * narrow + 4 + 4 * nodes))
+        own: cython.p_char = cython.cast(
+            cython.p_char, malloc(3 * wide + 4 * narrow + 4 + 4 * nodes)
+        )
         if own == cython.NULL:
             abort()
         self.first_ms = cython.cast(cython.pointer(uint64_t), own)
@@ -391,7 +396,6 @@ class Run:
 
     def node_positions(self) -> list[int]:
         """Positions at which virtual nodes start."""
-        i: uint32_t
         return [self.first_pos + self.node_ordinals[i] for i in range(self.n_nodes)]
 
     @property

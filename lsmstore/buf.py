@@ -1,15 +1,15 @@
 """A growable C byte buffer and the few encodings everything else is written with.
 
-Rules: a ``Buf`` belongs to one thread; what is taken out of it is copied; running out of memory ends the
-process (there is no half-written reply or log record to go on with).
+Rules: a ``Buf`` belongs to one thread; what is taken out of it is copied; running out of memory
+ends the process (there is no half-written reply or log record to go on with).
 
 Encodings::
 
     num     := ASCII decimal of an unsigned 64-bit integer
     varint  := LEB128: 7 bits a byte, low bits first, high bit set on all but the last byte
     id      := num '-' num                      a stream ID as Redis prints it
-    head    := kind num '\\r\\n'                  a RESP length line: '$12\\r\\n', '*3\\r\\n', ':7\\r\\n'
-    bulk    := '$' num '\\r\\n' bytes '\\r\\n'      a RESP bulk string
+    head    := kind num '\\r\\n'                  a RESP length line: '$12\\r\\n', '*3\\r\\n',
+    ':7\\r\\n' bulk    := '$' num '\\r\\n' bytes '\\r\\n'      a RESP bulk string
 """
 
 from __future__ import annotations

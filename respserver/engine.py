@@ -2,13 +2,16 @@
 
 A tick: take input, execute, serve the parked, commit one batch, release replies. Rules:
 
-- Nothing here does I/O of its own accord or knows a loop: the clock, the store and the ``Skin`` (what the I/O shell
-  offers) come in as arguments, so the whole node runs in a test.
-- Replies leave when the log position at which they were computed is as durable as ``appendfsync`` asks, reads
-  included. ``always``: a sync at the end of the tick, in place while its running median is below half a millisecond,
-  on a thread above; what is computed meanwhile waits for a sync of its own. ``everysec``: a thread syncs each second.
-- A storage failure ends the process: nobody is told OK, connections close, the exit code is not zero.
-- A flush is planned on the loop in slices of half a millisecond, written on a thread, installed on the loop.
+- Nothing here does I/O of its own accord or knows a loop: the clock, the store and the ``Skin``
+  (what the I/O shell offers) come in as arguments, so the whole node runs in a test.
+- Replies leave when the log position at which they were computed is as durable as ``appendfsync``
+  asks, reads included. ``always``: a sync at the end of the tick, in place while its running median
+  is below half a millisecond, on a thread above; what is computed meanwhile waits for a sync of its
+  own. ``everysec``: a thread syncs each second.
+- A storage failure ends the process: nobody is told OK, connections close, the exit code is not
+  zero.
+- A flush is planned on the loop in slices of half a millisecond, written on a thread, installed on
+  the loop.
 """
 
 from __future__ import annotations
@@ -98,9 +101,7 @@ class Engine:
         budget = config.memory_budget
         self.memtable_limit_bytes = budget // MEMTABLE_SHARE
         cache = BlockCache(budget // CACHE_SHARE)
-        self.keyspace = Keyspace(
-            store, config.databases, key_slot, cache, budget // RESIDENT_SHARE
-        )
+        self.keyspace = Keyspace(store, config.databases, key_slot, cache, budget // RESIDENT_SHARE)
         self.journal = Journal(self.keyspace)
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self._make_room)
@@ -423,7 +424,7 @@ class Engine:
                 stream.waiters = self.waiters.waiting_for((db, key))
 
     def serve_ready(self) -> None:
-        """Try again those who wait for keys that changed. The kernel calls it behind each command that wakes."""
+        """Try again those who wait for keys that changed; called behind each such command."""
         self.kernel.woken = False
         while self._ready:
             key = next(iter(self._ready))

@@ -1,9 +1,10 @@
 """From received bytes to replies: scan, look up, pass the gates, run.
 
-Rules: the gates stand in ``execute`` in Redis' order, one line each: known command, arity, authentication. A verb
-that is compiled and one that is a Python handler pass the same gates and stand in the same table. Three failures
-are never mixed: a refusal (ReplyError) answers; malformed input answers and closes; a failing store ends the server.
-Commands of one client run in order; while it is blocked, paused or being sent a long reply, its input waits.
+Rules: the gates stand in ``execute`` in Redis' order, one line each: known command, arity,
+authentication. A verb that is compiled and one that is a Python handler pass the same gates and
+stand in the same table. Three failures are never mixed: a refusal (ReplyError) answers; malformed
+input answers and closes; a failing store ends the server. Commands of one client run in order;
+while it is blocked, paused or being sent a long reply, its input waits.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ class Kernel:
         return 0
 
     def find_verb(self):
-        """The command that the arguments call. Raises ReplyError where there is none or the arity is wrong."""
+        """The command that the arguments call. Raises ReplyError: unknown, or wrong arity."""
         args: Args = self.args
         verb: Verb = self.recent
         inner: Verb
@@ -294,7 +295,7 @@ class Kernel:
         return self.call_handler(verb, session)
 
     def cold_record_bytes(self) -> cython.Py_ssize_t:
-        """The most that the records of a Python handler take, which log at most a row an argument."""
+        """The most that a Python handler logs: at most a row an argument."""
         i: cython.Py_ssize_t
         n: cython.Py_ssize_t = COLD_RECORD_BYTES
         for i in range(self.args.count):
@@ -308,7 +309,7 @@ class Kernel:
         return VERB_DONE
 
     def retry(self, session: Session, wire: bytes, in_place: bool) -> bool:
-        """Run a parked command again; False if it has to wait on. ``in_place``: read cold blocks at once."""
+        """Run a parked command again; False if it waits on. ``in_place``: read cold blocks now."""
         status: cython.int
         verb: Verb
         before: cython.Py_ssize_t = session.out.n

@@ -1,15 +1,17 @@
 """The RESP scan: finds the arguments of the next command without copying them.
 
-Rules: arguments are slices of the caller's buffer and live as long as it. What is stored comes straight from the
-wire, so the scan takes only what a reader may meet again: CRLF after every line and every bulk string, lengths in
-canonical decimal (``$03`` and ``*+3`` are refused). A command that is not all there yet costs nothing: ``wanted`` says
-how many bytes must be there before it is worth scanning again.
+Rules: arguments are slices of the caller's buffer and live as long as it. What is stored comes
+straight from the wire, so the scan takes only what a reader may meet again: CRLF after every line
+and every bulk string, lengths in canonical decimal (``$03`` and ``*+3`` are refused). A command
+that is not all there yet costs nothing: ``wanted`` says how many bytes must be there before it is
+worth scanning again.
 
     command := '*' num '\\r\\n' bulk...  |  inline line, split by the caller
     bulk    := '$' num '\\r\\n' bytes '\\r\\n'
 
-Limits and error texts are Redis': 64 KB for a line, 1M arguments (10 before AUTH), proto-max-bulk-len a bulk
-string (16 KB before AUTH). Source: the RESP specification and networking of redis-server.
+Limits and error texts are Redis': 64 KB for a line, 1M arguments (10 before AUTH),
+proto-max-bulk-len a bulk string (16 KB before AUTH). Source: the RESP specification and networking
+of redis-server.
 """
 
 from __future__ import annotations
@@ -101,8 +103,9 @@ class Args:
     def scan(self, p, n, trusted):
         """Find the next command in the ``n`` bytes at ``p``.
 
-        SCAN_COMMAND: ``count`` arguments, ``end`` is the place after it. SCAN_INLINE: the line is p[0]..n[0].
-        SCAN_EMPTY: nothing to do up to ``end``. SCAN_MORE: not before ``wanted`` bytes. SCAN_ERROR: ``error``.
+        SCAN_COMMAND: ``count`` arguments, ``end`` is the place after it. SCAN_INLINE: the line is
+        p[0]..n[0]. SCAN_EMPTY: nothing to do up to ``end``. SCAN_MORE: not before ``wanted`` bytes.
+        SCAN_ERROR: ``error``.
         """
         q: cython.p_const_char
         self.wanted = 0
@@ -131,7 +134,9 @@ class Args:
         q: cython.p_const_char
         value: int64_t = 0
         left: int64_t
-        q = cython.cast(cython.p_const_char, memchr(p, 13, n if n < LINE_BYTES_MAX else LINE_BYTES_MAX))
+        q = cython.cast(
+            cython.p_const_char, memchr(p, 13, n if n < LINE_BYTES_MAX else LINE_BYTES_MAX)
+        )
         if q == cython.NULL:
             if n >= LINE_BYTES_MAX:
                 self.error = b"too big mbulk count string"
@@ -139,7 +144,11 @@ class Args:
             return SCAN_MORE
         if stop - q < 2:
             return SCAN_MORE
-        if not parse_integer(p + 1, q - p - 1, cython.address(value)) or value > ARGS_MAX or q[1] != 10:
+        if (
+            not parse_integer(p + 1, q - p - 1, cython.address(value))
+            or value > ARGS_MAX
+            or q[1] != 10
+        ):
             self.error = b"invalid multibulk length"
             return SCAN_ERROR
         if not trusted and value > UNTRUSTED_ARGS_MAX:
@@ -162,13 +171,20 @@ class Args:
                     return SCAN_MORE
                 self.error = b"expected '$', got '" + p[:1] + b"'"
                 return SCAN_ERROR
-            # most lengths have one to three digits: read them here, leave the odd ones to parse_integer
+            # most lengths have one to three digits: read them here, leave the odd ones to
+            # parse_integer
             q = p + 1
             value = 0
             while q < stop and 48 <= q[0] <= 57 and q - p < 10:
                 value = value * 10 + (q[0] - 48)
                 q += 1
-            if q + 1 < stop and q[0] == 13 and q[1] == 10 and q > p + 1 and (p[1] != 48 or q == p + 2):
+            if (
+                q + 1 < stop
+                and q[0] == 13
+                and q[1] == 10
+                and q > p + 1
+                and (p[1] != 48 or q == p + 2)
+            ):
                 pass
             else:
                 q = cython.cast(cython.p_const_char, memchr(p, 13, stop - p))
@@ -223,7 +239,6 @@ class Args:
 
     def words(self):
         """All arguments as bytes."""
-        i: cython.Py_ssize_t
         return [self.p[i][: self.n[i]] for i in range(self.count)]
 
     def matches(self, i, upper, n):

@@ -1,10 +1,11 @@
 """Where the entries of a stream are, and reading them.
 
-Rules: cold entries are in ``runs`` (blocks of segment files, loaded through ``loader(run, index)``), hot ones in ``mem``
-(blocks of the memtable, the last of which may grow: ``tail``). Runs and blocks ascend and never overlap. Everything is
-reckoned in positions (see lsmstore/block.py): ``live(a, b)`` is ``b - a`` less the deleted positions between.
-``mark_pos`` is the position of the first live entry, or ``end_pos`` where there is none. What lies below it is gone.
-Methods that take positions require them to lie between the mark and the end. What may read a block from disk says so.
+Rules: cold entries are in ``runs`` (blocks of segment files, loaded through ``loader(run,
+index)``), hot ones in ``mem`` (blocks of the memtable, the last of which may grow: ``tail``). Runs
+and blocks ascend and never overlap. Everything is reckoned in positions (see lsmstore/block.py):
+``live(a, b)`` is ``b - a`` less the deleted positions between. ``mark_pos`` is the position of the
+first live entry, or ``end_pos`` where there is none. What lies below it is gone. Methods that take
+positions require them to lie between the mark and the end. What may read a block from disk says so.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Entries:
         return 0
 
     def resident_block(self, pos):
-        """The block that holds ``pos`` if it is in memory, else None. REQUIRES: mark <= pos < end."""
+        """The block that holds ``pos`` if it is in memory, else None."""
         block: Block = self.tail
         run: Run
         if block is not None and pos >= block.first_pos:
@@ -110,7 +111,7 @@ class Entries:
         return out
 
     def wire_estimate(self, start, end):
-        """About how many wire bytes the entries of [start, end) have, from above by a block or two."""
+        """About how many wire bytes [start, end) has, from above by a block or two."""
         total: cython.Py_ssize_t = 0
         run: Run
         block: Block
@@ -135,7 +136,7 @@ class Entries:
         return total
 
     def mem_index(self, pos):
-        """Which block of the memtable holds ``pos``; the first one if ``pos`` is before them all."""
+        """Which block of the memtable holds ``pos``; the first if ``pos`` is before all."""
         low: cython.Py_ssize_t = 0
         high: cython.Py_ssize_t = len(self.mem) - 1
         middle: cython.Py_ssize_t
@@ -150,7 +151,7 @@ class Entries:
         return low
 
     def seek(self, ms, seq):
-        """The first position, live or deleted, whose ID is ``ms-seq`` or above. May read one block."""
+        """The first position, live or deleted, with ID ``ms-seq`` or above. May read a block."""
         low: cython.Py_ssize_t
         high: cython.Py_ssize_t
         middle: cython.Py_ssize_t
@@ -298,7 +299,7 @@ class Entries:
         return stop if stop < end else end
 
     def back_live(self, end, start, n):
-        """The lowest position of [start, end) so that at most ``n`` live entries lie between it and ``end``."""
+        """Where to start so that [start, end) holds at most ``n`` live entries."""
         if self.deleted_above_mark == 0:
             return end - n if n < end - start else start
         while end > start:
@@ -310,7 +311,7 @@ class Entries:
         return end
 
     def copy(self, out, start, end):
-        """Put the wire bytes of the live entries of [start, end) into ``out``; how many there were."""
+        """Put the live entries of [start, end) into ``out`` in wire form; how many there were."""
         block: Block
         first: uint32_t
         stop: uint32_t
@@ -399,7 +400,6 @@ class Entries:
 
     def snapshot(self) -> Entries:
         """The entries as they are now, for a reader that takes its time: shares blocks and runs."""
-        page: DeletedPage
         copy: Entries = Entries(self.sid, self.loader)
         copy.runs = list(self.runs)
         copy.mem = list(self.mem)
@@ -415,7 +415,7 @@ class Entries:
     def piece(
         self, first: uint64_t, stop: uint64_t, reverse: bool, wanted_bytes: int
     ) -> tuple[bytes, int]:
-        """About ``wanted_bytes`` of the live entries of [first, stop) in wire form, from one end of it.
+        """About ``wanted_bytes`` of the live entries of [first, stop), from one end of it.
 
         Returns them and where the rest starts (reverse: where it stops).
         """

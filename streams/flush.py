@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from sortedcontainers import SortedDict
 
+from lsmstore.flush import GONE
 from lsmstore.store import Store
 from streams import rowkeys
 from streams.journal import Journal
@@ -83,6 +84,7 @@ class FlushJob:
             yield True
         self._keyspace.before_drop = lambda _stream: None
         for sid in dead:
+            self.flush.add_mark(sid, GONE)
             for kind in (b"S", b"G", b"P", b"X"):
                 for row_key, _ in self._store.scan_rows(*rowkeys.sid_bounds(kind, sid)):
                     self.flush.add_row(row_key, None)
@@ -106,6 +108,8 @@ class FlushJob:
         blocks = stream.unflushed()
         if blocks:
             self.flush.add_run(sid, blocks, stream.memtable_node_starts())
+        if stream.mark_pos:
+            self.flush.add_mark(sid, stream.mark_pos)
         add_row(rowkeys.header_row(sid), stream.dump_header())
         for gid in stream.dropped_gids:
             add_row(rowkeys.group_row(sid, gid), None)

@@ -2,8 +2,9 @@
 
     id := number | number '-' number | number '-*' (where asked) | '-' | '+' (unless strict)
 
-A number is what C's strtoull takes whole: the common case is plain digits; blanks in front, a plus sign and leading
-zeros pass, too. More than 127 bytes are no ID; a NUL ends the text. Source: streamGenericParseIDOrReply.
+A number is what C's strtoull takes whole: the common case is plain digits; blanks in front, a plus
+sign and leading zeros pass, too. More than 127 bytes are no ID; a NUL ends the text. Source:
+streamGenericParseIDOrReply.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def read_number(text, out):
 
 
 def parse_id(p, n, missing_seq, strict, seq_given, ms, seq):
-    """Read an ID; False where it is none. ``seq_given`` (may be NULL) allows ``ms-*`` and says whether it was not that."""
+    """Read an ID; False where it is none.
+
+    ``seq_given`` (may be NULL) allows ``ms-*`` and says whether it was not that.
+    """
     value: uint64_t = 0
     i: cython.Py_ssize_t = 0
     text: cython.char[128]

@@ -1,9 +1,9 @@
-"""The log's records: every change of a stream or key is encoded here and applied in the same breath.
+"""The log's records: every change is encoded here and applied in the same breath.
 
-Rules: callers have checked everything, so nothing here refuses; what could need a disk read was read before the
-first change. IDs, times and counts are resolved: replay (streams/replay.py) and replicas apply the same records
-with the same methods of Stream and Group. A record's LSN is ``base_lsn`` plus its number; a touched stream
-remembers it as ``applied_lsn``.
+Rules: callers have checked everything, so nothing here refuses; what could need a disk read was
+read before the first change. IDs, times and counts are resolved: replay (streams/replay.py) and
+replicas apply the same records with the same methods of Stream and Group. A record's LSN is
+``base_lsn`` plus its number; a touched stream remembers it as ``applied_lsn``.
 
 Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
 
@@ -19,12 +19,11 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
     CONSUMER_DELETE := v sid, v gid, v cidx
     DELIVER         := v sid, v gid, v cidx, v now ms, u8 flags (1: NOACK), v entries read + 1, ids
     ACK             := v sid, v gid, ids
-    CLAIM           := v sid, v gid, v cidx, v now ms, v active ms + 1, ids, n * (v now - delivered ms, v count)
-    KEY_STREAM      := v namespace, v sid, str key
-    KEY_STRING      := v namespace, str key, str value
-    KEY_DELETE      := v namespace, str key
-    NAMESPACE       := v database, v namespace
-    ids             := v n, id first, then n - 1 times: zigzag v of the ms step, and the seq (step 0: zigzag of the seq step)
+    CLAIM           := v sid, v gid, v cidx, v now ms, v active ms + 1, ids, n * (v now - delivered
+    ms, v count) KEY_STREAM      := v namespace, v sid, str key KEY_STRING      := v namespace, str
+    key, str value KEY_DELETE      := v namespace, str key NAMESPACE       := v database, v
+    namespace ids             := v n, id first, then n - 1 times: zigzag v of the ms step, and the
+    seq (step 0: zigzag of the seq step)
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import cython
-from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 from cython.cimports.lsmstore.buf import num_len
 
@@ -181,7 +180,7 @@ class Journal:
         return self.touch(stream)
 
     def deliver(self, stream, group, consumer, start, stop, entries, now_ms, noack, out):
-        """Deliver the ``entries`` live entries of [start, stop) to ``consumer``: their wire bytes go to ``out``.
+        """Deliver the ``entries`` live entries of [start, stop) to ``consumer`` and put them in ``out``.
 
         REQUIRES: entries > 0, all blocks can be read, the group's cursor is below ``start``.
         """
@@ -207,7 +206,8 @@ class Journal:
                 last = cython.cast(uint32_t, stop - block.first_pos)
             if not gone:
                 out.put(
-                    block.base + block.start_of(first), block.end_of(last - 1) - block.start_of(first)
+                    block.base + block.start_of(first),
+                    block.end_of(last - 1) - block.start_of(first),
                 )
             for i in range(first, last):
                 if gone:
@@ -439,9 +439,7 @@ class Journal:
         stream.remove_group(group)
         self.touch(stream)
 
-    def create_consumer(
-        self, stream: Stream, group: Group, name: bytes, now_ms: int
-    ) -> Consumer:
+    def create_consumer(self, stream: Stream, group: Group, name: bytes, now_ms: int) -> Consumer:
         """A new consumer. REQUIRES: the name is free."""
         return self.new_consumer(stream, group, name, now_ms)
 
@@ -473,7 +471,7 @@ class Journal:
         now_ms: int,
         active_ms: int,
     ) -> None:
-        """Put rows (ms, seq, delivered_ms, count) under ``consumer``; ``active_ms`` -1 leaves that as it is."""
+        """Put rows (ms, seq, delivered_ms, count) under ``consumer``; ``active_ms`` -1: unchanged."""
         for value in (stream.sid, group.gid, consumer.cidx, now_ms, active_ms + 1):
             self.body.put_varint(value)
         self.put_id_list([(ms, seq) for ms, seq, _, _ in rows])

@@ -1,7 +1,8 @@
 """How many bytes Redis' listpack would take for a value.
 
-Redis closes a stream node by the size of its listpack, and clients can see where nodes end (``MAXLEN ~``,
-``radix-tree-keys``), so the size is reckoned to the byte although no listpack is ever built.
+Redis closes a stream node by the size of its listpack, and clients can see where nodes end
+(``MAXLEN ~``, ``radix-tree-keys``), so the size is reckoned to the byte although no listpack is
+ever built.
 
 An element is its encoding and its length once more for walking backwards (``backlen``)::
 

@@ -1,9 +1,10 @@
 """Virtual nodes: what Redis would keep in one listpack each.
 
-A node closes at stream-node-max-entries adds (deleted ones included) or at stream-node-max-bytes by listpack size, at
-the values in force when the entry is added. ``MAXLEN ~`` drops whole nodes and ``radix-tree-keys`` counts them, so
-clients can see where they end. Node starts are positions, kept apart from how blocks are sealed: those of cold entries
-in the runs, those of the memtable in ``node_starts``. The size of the open node is reckoned to the byte.
+A node closes at stream-node-max-entries adds (deleted ones included) or at stream-node-max-bytes by
+listpack size, at the values in force when the entry is added. ``MAXLEN ~`` drops whole nodes and
+``radix-tree-keys`` counts them, so clients can see where they end. Node starts are positions, kept
+apart from how blocks are sealed: those of cold entries in the runs, those of the memtable in
+``node_starts``. The size of the open node is reckoned to the byte.
 """
 
 from __future__ import annotations
@@ -200,7 +201,6 @@ class NodedEntries(Entries):
 
     def memtable_node_starts(self) -> list[int]:
         """Node starts that belong to the blocks of the memtable."""
-        i: uint32_t
         first: uint64_t
         if len(self.mem) == 0:
             return []

@@ -1,14 +1,17 @@
 """One stream: its entries, its groups, what it has counted.
 
-Rules: the writing methods are the apply half of the log's records: they check nothing and cannot fail. A trim moves the
-low-water mark and nothing else; XDEL sets bits and lets the mark advance over a deleted prefix, so the mark never rests
-on a deleted entry. An empty stream is a live key; ``last_id`` and ``max_deleted_id`` never go back.
+Rules: the writing methods are the apply half of the log's records: they check nothing and cannot
+fail. A trim moves the low-water mark and nothing else; XDEL sets bits and lets the mark advance
+over a deleted prefix, so the mark never rests on a deleted entry. An empty stream is a live key;
+``last_id`` and ``max_deleted_id`` never go back.
 
-Header row, little-endian (values of ``HEADER``), then the field names of the open node as bulk strings::
+Header row, little-endian (values of ``HEADER``), then the field names of the open node as bulk
+strings::
 
-    u8 version, u64 applied_lsn, u64 base_sid, u64 base_end_pos (0: no base), u64 length, u64 entries_added,
-    u64 node_count, u64 mark_pos, u64 end_pos, u64 last ms, seq, u64 max deleted ms, seq, u32 next_gid,
-    u8 node_open, u64 node_pos, u64 node ms, seq, u64 node_live, u64 node_bytes, u32 node_field_count
+    u8 version, u64 applied_lsn, u64 base_sid, u64 base_end_pos (0: no base), u64 length, u64
+    entries_added, u64 node_count, u64 mark_pos, u64 end_pos, u64 last ms, seq, u64 max deleted ms,
+    seq, u32 next_gid, u8 node_open, u64 node_pos, u64 node ms, seq, u64 node_live, u64 node_bytes,
+    u32 node_field_count
 """
 
 from __future__ import annotations
@@ -182,8 +185,9 @@ class Stream(NodedEntries):
     def trim_target(self, by_id, ms_or_length, seq, approximate, limit):
         """Where a trim moves the mark to: a live position, ``end_pos``, or the mark itself.
 
-        By ID everything below ``ms_or_length``-``seq`` goes, else all but the newest ``ms_or_length`` entries.
-        Approximate trims drop whole virtual nodes, at most ``limit`` entries of them (0: no limit). Source: XTRIM.
+        By ID everything below ``ms_or_length``-``seq`` goes, else all but the newest
+        ``ms_or_length`` entries. Approximate trims drop whole virtual nodes, at most ``limit``
+        entries of them (0: no limit). Source: XTRIM.
         """
         target: uint64_t
         end: uint64_t
@@ -217,13 +221,13 @@ class Stream(NodedEntries):
         return self.next_live(pos)
 
     def has_tombstone_from(self, ms, seq):
-        """Whether an entry at or after ``ms-seq`` was ever deleted by XDEL (as far as Redis knows)."""
+        """Whether an entry from ``ms-seq`` on was ever deleted by XDEL, as far as Redis knows."""
         if self.length == 0 or (self.max_deleted_ms == 0 and self.max_deleted_seq == 0):
             return False
         return not id_less(self.max_deleted_ms, self.max_deleted_seq, ms, seq)
 
     def estimate_read(self, ms, seq):
-        """How many entries were ever added up to and including ``ms-seq``; -1 where that is unknown.
+        """How many entries were ever added up to ``ms-seq``, itself included; -1: unknown.
 
         REQUIRES: ``need_first`` was called.
         """
