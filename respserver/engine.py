@@ -17,7 +17,6 @@ A tick: take input, execute, serve the parked, commit one batch, release replies
 from __future__ import annotations
 
 import os
-import statistics
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -46,16 +45,16 @@ from streams.keyspace import Keyspace
 from streams.replay import Replay
 from streams.stream import Stream
 
-SLICE_S = 0.0005
-SYNC_IN_PLACE_S = 0.0005
-SYNC_SAMPLES = 31
-EVERYSEC_MS = 1000
 COLD_READ_BLOCKS = 256
 # Shares of the memory budget.
 MEMTABLE_SHARE = 4
 CACHE_SHARE = 4
 RESIDENT_SHARE = 4
 MISCONF = b"MISCONF Errors writing to the AOF file: No space left on device"
+
+
+Outgoing = tuple[Session, bytes, bool, LongReply | None]
+"""Replies of a client, whether its connection ends behind them, and the long reply behind them."""
 
 
 class Skin(Protocol):
@@ -96,10 +95,8 @@ class Engine:
         self.last_save_ms = self.now_ms
         self.recovered = 0
         self.recovery_ms = 0
-        self.memtable_flushes = 0
         self._stats = ServerStats()
         budget = config.memory_budget
-        self.memtable_limit_bytes = budget // MEMTABLE_SHARE
         cache = BlockCache(budget // CACHE_SHARE)
         self.keyspace = Keyspace(store, config.databases, key_slot, cache, budget // RESIDENT_SHARE)
         self.journal = Journal(self.keyspace)
@@ -112,7 +109,7 @@ class Engine:
         self._flush_planned = False
         self._flush_asked = False
         self._sync_running = False
-        self._held: deque[tuple[int, list[tuple[Session, bytes]]]] = deque()
+        self._held: deque[tuple[int, list[Outgoing]]] = deque()
         self._sync_times: deque[float] = deque(maxlen=SYNC_SAMPLES)
         self._next_sync_ms = clock.monotonic_ms() + EVERYSEC_MS
         self._stalled: dict[int, Callable[[], None]] = {}
@@ -144,7 +141,7 @@ class Engine:
             return
         self.tick()
         self.store.sync()
-        self._release_held()
+        self.releaser.release_held()
         self.store.close()
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────
@@ -232,15 +229,12 @@ class Engine:
             self.serve_ready()
             self._commit()
             self.kernel.ticking = False
-            self._release(self.kernel.take_dirty())
+            self.releaser.release(self.kernel.take_dirty())
             for session in self.kernel.take_unfinished():
                 self.kernel.resume(session)
             if self._stalled:
                 self._wake_stalled()
-            if self._flush is not None or self._flush_wanted():
-                self._step_flush()
-            if not self._spare_running and self.store.spare_wanted:
-                self._prepare_spare()
+            self.upkeep.step()
         except StorageError as error:
             self._fail(error)
 
@@ -279,71 +273,14 @@ class Engine:
             raise ReplyError(MISCONF) from None
         return max(self.store.log_room, record_bytes)
 
+    def _log_room_changed(self) -> None:
+        self.verbs.log_room = self.store.log_room
+
     def reserve(self, record_bytes: int) -> None:
         """Make sure that so many more bytes of records fit in the log."""
         wanted = self.journal.log.length + record_bytes
         if wanted > self.verbs.log_room:
             self.verbs.log_room = self._make_room(wanted, False)
-
-    # ── releasing replies ────────────────────────────────────────────────────────────────────────
-
-    def _release(self, dirty: list[Session]) -> None:
-        store = self.store
-        if self._held:
-            self._release_held()
-        if not self._held and (
-            self.config.appendfsync != "always" or store.written_lsn == store.synced_lsn
-        ):
-            self._send(dirty)
-            return
-        if not self._sync_running and self._sync_in_place():
-            began = self.clock.perf_s()
-            store.sync()
-            self._sync_times.append(self.clock.perf_s() - began)
-            self._send(dirty)
-            return
-        batch = []
-        for session in dirty:
-            session.queued = False
-            batch.append((session, session.take_output()))
-        self._held.append((store.written_lsn, batch))
-        self._start_sync()
-
-    def _sync_in_place(self) -> bool:
-        if self._held:
-            return False
-        times = self._sync_times
-        return len(times) < SYNC_SAMPLES or statistics.median(times) < SYNC_IN_PLACE_S
-
-    def _start_sync(self) -> None:
-        if self._sync_running or self.store.written_lsn == self.store.synced_lsn:
-            return
-        self._sync_running = True
-        began = self.clock.perf_s()
-
-        def done(_result: Any, error: BaseException | None) -> None:
-            self._sync_running = False
-            if error is not None:
-                self._fail(error)
-                return
-            self._sync_times.append(self.clock.perf_s() - began)
-            self._release_held()
-            if self._held:
-                self._start_sync()
-
-        self.skin.in_thread(self.store.sync, done)
-
-    def _release_held(self) -> None:
-        synced_lsn = self.store.synced_lsn
-        while self._held and self._held[0][0] <= synced_lsn:
-            _, batch = self._held.popleft()
-            for session, data in batch:
-                self._write(session, data)
-
-    def _send(self, dirty: list[Session]) -> None:
-        for session in dirty:
-            session.queued = False
-            self._write(session, session.take_output())
 
     def _write(self, session: Session, data: bytes) -> None:
         if session.closed:
@@ -475,12 +412,9 @@ class Engine:
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
     def _set_timer(self) -> None:
-        deadlines = [self.waiters.next_deadline_ms(), self._next_sync_due_ms()]
+        deadlines = [self.waiters.next_deadline_ms(), self.releaser.next_sync_ms()]
         known = [deadline for deadline in deadlines if deadline is not None]
         self.skin.set_timer(min(known) if known else None)
-
-    def _next_sync_due_ms(self) -> int | None:
-        return self._next_sync_ms if self.config.appendfsync == "everysec" else None
 
     def on_timer(self) -> None:
         """The timer went off: end the waits that are over, sync if a second has passed."""
@@ -489,69 +423,8 @@ class Engine:
         now_ms = self.clock.monotonic_ms()
         for parked in self.waiters.expired(now_ms):
             self._end_wait(parked, _null_array(parked.session))
-        if self.config.appendfsync == "everysec" and now_ms >= self._next_sync_ms:
-            self._next_sync_ms = now_ms + EVERYSEC_MS
-            self._start_sync()
+        self.releaser.on_timer(now_ms)
         self._set_timer()
-
-    # ── flushes ──────────────────────────────────────────────────────────────────────────────────
-
-    def _flush_wanted(self) -> bool:
-        return self._flush_asked or self.journal.memtable_bytes > self.memtable_limit_bytes
-
-    def flush_now(self) -> None:
-        """Sync the log and begin to move the memtable into segments."""
-        self._commit()
-        self.store.sync()
-        self.last_save_ms = self.now_ms
-        self._flush_asked = True
-        self.begin_tick()
-
-    def _step_flush(self) -> None:
-        if self._flush is None:
-            if self.journal.count:
-                return
-            self._flush_asked = False
-            self._flush = FlushJob(self.keyspace, self.store, self.journal)
-            self._flush_planned = False
-        if self._flush_planned:
-            return
-        stop = self.clock.perf_s() + SLICE_S
-        while self._flush.step():
-            if self.clock.perf_s() > stop:
-                self.skin.call_soon(self.begin_tick)
-                return
-        self._flush_planned = True
-        self.skin.in_thread(self._flush.flush.write, self._flush_written)
-
-    def _flush_written(self, _result: Any, error: BaseException | None) -> None:
-        job = self._flush
-        assert job is not None
-        if error is not None:
-            self._fail(error)
-            return
-        try:
-            job.install()
-        except StorageError as failure:
-            self._fail(failure)
-            return
-        self._flush = None
-        self.memtable_flushes += 1
-        self.keyspace.make_room(set())
-        if self._flush_wanted():
-            self.begin_tick()
-
-    def _prepare_spare(self) -> None:
-        self._spare_running = True
-
-        def done(_result: Any, error: BaseException | None) -> None:
-            self._spare_running = False
-            if error is not None and not isinstance(error, DiskFull):
-                self._fail(error)
-                return
-            self.verbs.log_room = max(self.store.log_room, 0)
-
-        self.skin.in_thread(self.store.prepare_spare, done)
 
     # ── long replies ─────────────────────────────────────────────────────────────────────────────
 
@@ -565,7 +438,7 @@ class Engine:
     def _pump(self, session: Session) -> None:
         """Send more of a long reply, as much as the socket takes."""
         reply = session.stream_reply
-        if not isinstance(reply, LongReply) or session.closed:
+        if not isinstance(reply, LongReply) or not reply.begun or session.closed:
             return
         while not reply.done and not session.paused:
             cold = reply.cold()
@@ -598,6 +471,13 @@ class Engine:
 
     # ── what commands ask ────────────────────────────────────────────────────────────────────────
 
+    def flush_now(self) -> None:
+        """Sync the log and begin to move the memtable into segments."""
+        self._commit()
+        self.store.sync()
+        self.last_save_ms = self.now_ms
+        self.upkeep.ask_flush()
+
     def request_shutdown(self) -> None:
         """SHUTDOWN."""
         self.skin.shutdown()
@@ -621,7 +501,7 @@ class Engine:
             "pending_entries": sum(group.pending.length for group in groups),
             "pending_bytes": sum(group.pending.bytes_used for group in groups),
             "memtable_bytes": self.journal.memtable_bytes,
-            "memtable_flushes": self.memtable_flushes,
+            "memtable_flushes": self.upkeep.flushes,
             "block_cache_bytes": self.keyspace.cache.held_bytes,
             "block_cache_loads": self.keyspace.cache.loads,
             "recovered_records": self.recovered,

@@ -25,6 +25,8 @@ class LongReply:
         self._stop = stop_pos
         self._reverse = reverse
         self.header = b"*%d\r\n" % count
+        self.begun = False
+        """Whether the header has been sent: it may have to wait for the log to be durable."""
 
     @property
     def done(self) -> bool:

@@ -28,7 +28,7 @@ from respserver.session import Session
 from respserver.settings import load
 from tests.respclient import Client, encode, plain
 
-PATH = "/data"
+PATH = "/data/store"
 START_MS = 1_700_000_000_000
 STEPS_MAX = 200_000
 SMALL = StoreOptions(
@@ -282,7 +282,7 @@ class SimNode:
         """``sync_on_thread``: as if syncs took long. ``slow_slices``: a flush takes many ticks."""
         self.fs = SimFS() if fs is None else fs
         self.clock = ManualClock(START_MS) if clock is None else clock
-        if slow_slices:
+        if slow_slices or sync_on_thread:
             self.clock.perf_step_s = 0.001
         self.config = load(flags={"appendfsync": appendfsync, **(settings or {})})
         self.skin = SimSkin(None if seed is None else random.Random(seed))

@@ -59,3 +59,56 @@ def test_replies_keep_their_order_when_appendfsync_changes(calmer: str) -> None:
     node.engine.tick()
     node.run()
     assert node.client.replies() == [b"$3\r\n1-1\r\n", b"$3\r\n2-1\r\n"]
+
+
+def test_the_connection_closes_behind_the_last_of_the_held_replies() -> None:
+    node = node_with_slow_syncs()
+    node.client.send("XADD", "s", "1-1", "f", "v")
+    node.engine.tick()
+    other = node.connect()
+    other.send("XADD", "s", "2-1", "f", "v")
+    node.client.send("QUIT")
+    node.engine.tick()
+    node.run()
+    assert node.client.replies() == [b"$3\r\n1-1\r\n", b"+OK\r\n"]
+    assert node.client.transport.closed
+
+
+def test_a_long_reply_begins_behind_the_replies_before_it() -> None:
+    node = node_with_slow_syncs()
+    for i in range(1, 41):
+        node.call("XADD", "s", f"{i}-1", "f", "v" * 40_000)
+    expected = node.raw("XRANGE", "s", "-", "+")
+    node.client.send("XADD", "other", "1-1", "f", "v")
+    node.engine.tick()
+    node.client.send("XADD", "other", "2-1", "f", "v")
+    node.client.send("XRANGE", "s", "-", "+")
+    node.engine.tick()
+    node.run()
+    assert node.client.replies() == [b"$3\r\n1-1\r\n", b"$3\r\n2-1\r\n", expected]
+
+
+def test_a_drained_socket_does_not_begin_a_long_reply_that_is_held() -> None:
+    node = node_with_slow_syncs()
+    client = node.connect(high_bytes=1000)
+    for i in range(1, 41):
+        node.call("XADD", "s", f"{i}-1", "f", "v" * 40_000)
+    expected = node.raw("XRANGE", "s", "-", "+")
+    client.transport.slow = True
+    client.send("XADD", "other", "1-1", "f", "v")
+    client.send("XRANGE", "s", "-", "+", "COUNT", 1)
+    node.engine.tick()
+    work, done = node.skin.work.pop(0)
+    work()
+    client.send("XADD", "other", "2-1", "f", "v")
+    client.send("XRANGE", "s", "-", "+")
+    node.engine.tick()
+    assert client.session.paused
+    client.transport.drain()
+    client.transport.slow = False
+    done(None, None)
+    node.run()
+    first, second, third, fourth = client.replies()
+    assert (first, third) == (b"$3\r\n1-1\r\n", b"$3\r\n2-1\r\n")
+    assert second.startswith(b"*1\r\n")
+    assert fourth == expected
