@@ -58,14 +58,14 @@ class Server:
         password: str | None = None,
         environment: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
-        host: str = "127.0.0.1",
+        log_folder: pathlib.Path | None = None,
     ) -> None:
         self.name = name
-        self.host = host
+        self.host = "127.0.0.1"
         self.port = free_port()
         self.directory = directory
         self.password = password
-        self.log_path = directory.parent / f"{directory.name}.{self.port}.log"
+        self.log_path = (log_folder or directory.parent) / f"{directory.name}.{self.port}.log"
         self._argv = [*prefix, *(part.replace("{port}", str(self.port)) for part in argv)]
         # A server takes its settings from the call, not from RESPQ_ variables of whoever runs
         # tests.
@@ -200,6 +200,7 @@ def respq(
     password: str | None = None,
     environment: dict[str, str] | None = None,
     prefix: Sequence[str] = (),
+    log_folder: pathlib.Path | None = None,
 ) -> Server:
     """A respq on `directory`, not yet started."""
     argv = [
@@ -216,5 +217,11 @@ def respq(
     if password is not None:
         argv += ["--requirepass", password]
     return Server(
-        "respq", argv, directory, password=password, environment=environment, prefix=prefix
+        "respq",
+        argv,
+        directory,
+        password=password,
+        environment=environment,
+        prefix=prefix,
+        log_folder=log_folder,
     )
