@@ -67,8 +67,19 @@ class Files:
     segments: dict[int, Segment] = field(default_factory=dict)
     row_files: list[RowFile] = field(default_factory=list)  # newest first
     next_file: int = 1
+    obsolete: list[str] = field(default_factory=list)
+    """Files that nothing names any more, to be removed where it holds nobody up."""
     marked_upto: dict[int, int] = field(default_factory=dict)
     """By sid: nothing of the stream is alive in segments up to this one."""
+
+    def remove_obsolete(self) -> None:
+        """Remove what nothing names any more. Freeing a large file takes the disk some time."""
+        while self.obsolete:
+            path = self.obsolete.pop()
+            try:
+                self.fs.unlink(path)
+            except OSError as error:
+                raise self.health.fail(error, f"removal of {path}") from error
 
     def take_number(self) -> int:
         """A file number that was never used."""

@@ -191,6 +191,7 @@ class Store:
             head=head,
             spares=self._find_spares(),
             older=self._older_files(reader),
+            discard=self._files.obsolete.append,
         )
         version.epoch, version.epoch_file = head.epoch, head.number
         number = self._manifest_number + 1
@@ -198,6 +199,7 @@ class Store:
         self._replayed = True
         self._remove_leftovers()
         self._log.release(version.floor_lsn)
+        self._files.remove_obsolete()
 
     def _find_spares(self) -> list[Spare]:
         """Whole spares of a useful size; other files that wait for use are removed."""
@@ -254,6 +256,8 @@ class Store:
             if self._replayed:
                 self._log.close()
                 self._manifest.close()
+                if self._health.failure is None:
+                    self._files.remove_obsolete()
         finally:
             if self._replayed:
                 self._log.abandon()
@@ -310,10 +314,11 @@ class Store:
     @property
     def spare_wanted(self) -> bool:
         """Whether ``prepare_spare`` should be called soon."""
-        return self._log.spare_wanted
+        return self._log.spare_wanted or bool(self._files.obsolete)
 
     def prepare_spare(self) -> bool:
-        """Reserve the next log file. Meant for a thread."""
+        """Remove files that are no longer needed and reserve the next log file. For a thread."""
+        self._files.remove_obsolete()
         return self._log.prepare_spare()
 
     # -- reading --------------------------------------------------------------------------------
@@ -370,13 +375,8 @@ class Store:
             files.segments[flush.segment.number] = flush.segment
         kept = [file for file in files.row_files if file not in flush.merged]
         files.row_files = kept if flush.row_file is None else [flush.row_file, *kept]
-        obsolete = [file.path for file in flush.merged]
-        obsolete += [files.segments.pop(number).path for number in flush.dropped]
-        try:
-            for path in obsolete:
-                self._fs.unlink(path)
-        except OSError as error:
-            raise self._health.fail(error, f"removal of {self._seg_directory}") from error
+        files.obsolete += [file.path for file in flush.merged]
+        files.obsolete += [files.segments.pop(number).path for number in flush.dropped]
         flush.remember_marks()
         self.flushes += 1
         self.flush_bytes += flush.bytes_written

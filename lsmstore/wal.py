@@ -96,8 +96,12 @@ class Log:
         head: Head,
         spares: Iterable[Spare],
         older: Iterable[LogFile],
+        discard: Callable[[str], None],
     ) -> None:
-        """Begin the epoch's first file, durably. ``head`` says where the log before it ends."""
+        """Begin the epoch's first file, durably. ``head`` says where the log before it ends.
+
+        ``discard`` is told of files that are to be removed when there is time for it.
+        """
         self._fs = fs
         self._directory = directory
         self._options = options
@@ -106,6 +110,7 @@ class Log:
         self.written_lsn = head.predecessor_last_lsn
         self.synced_lsn = head.predecessor_last_lsn
         self.log_room = 0
+        self._discard = discard
         self._older: list[LogFile] = list(older)
         self._spares: list[Spare] = list(spares)
         self._spares_lock = threading.Lock()
@@ -113,6 +118,7 @@ class Log:
         self._spare_numbers = itertools.count(head.number)
         self._sync_lock = threading.Lock()
         self._directory_dirty = False
+        self._spare_refused = False
         self._next_bytes = options.log_file_bytes_min
         self.frames = 0
         self.bytes_written = 0
@@ -221,23 +227,30 @@ class Log:
     @property
     def spare_wanted(self) -> bool:
         """Should ``prepare_spare`` be called? True when the next rotation would have to wait."""
+        if self._spare_refused:
+            return False
         return not any(spare.capacity >= self._next_bytes for spare in self._spares)
 
     def prepare_spare(self) -> bool:
-        """Reserve the next file. Meant for a thread; says whether there was room."""
+        """Reserve the next file. Meant for a thread; says whether there was room.
+
+        If there was none, no spare is wanted until something was released or a file begun.
+        """
         self._health.check()
         if not self.spare_wanted:
-            return True
+            return not self._spare_refused
         try:
             self._add_spare(self._reserve(self._next_bytes))
         except DiskFull:
+            self._spare_refused = True
             return False
         if len(self._spares) > self._options.log_spares_max:
             self._drop_spare(min(self._spares, key=lambda spare: spare.capacity))
         return True
 
     def release(self, floor_lsn: int) -> None:
-        """Recycle or remove the files whose records are all at or below ``floor_lsn``."""
+        """Recycle or discard the files whose records are all at or below ``floor_lsn``."""
+        self._spare_refused = False
         while self._older:
             old = self._older[0]
             after = self._older[1] if len(self._older) > 1 else self._current
@@ -260,6 +273,7 @@ class Log:
         except OSError as error:
             raise self._health.fail(error, f"begin of {path}") from error
         self._directory_dirty = True
+        self._spare_refused = False
         self._current = LogFile(head.number, path, spare.file, spare.capacity)
         self._pwritev: Callable[[tuple[bytes, Bytes], int], None] = spare.file.pwritev
         self._pack = frame.HEADER.pack
@@ -330,7 +344,7 @@ class Log:
             self._spares.remove(spare)
             self._count_spares()
         spare.file.close()
-        self._fs.unlink(spare.path)
+        self._discard(spare.path)
 
     def _count_spares(self) -> None:
         self._spare_fits = max((spare.fits for spare in self._spares), default=0)
@@ -350,7 +364,7 @@ class Log:
         if old.capacity < least:
             if file is not None:
                 file.close()
-            self._fs.unlink(old.path)
+            self._discard(old.path)
             return
         if full and smallest is not None:
             self._drop_spare(smallest)

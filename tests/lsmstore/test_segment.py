@@ -149,6 +149,8 @@ def mark(store: Store, marks: dict[int, int]) -> None:
         work.add_mark(sid, low_water)
     work.write()
     work.install()
+    store.prepare_spare()
+    assert not store.spare_wanted
 
 
 def test_a_run_pins_its_segment_past_the_segments_end(tmp_path: Path) -> None:
