@@ -4,20 +4,15 @@ A tick: take input, execute, serve the parked, commit one batch, release replies
 
 - Nothing here does I/O of its own accord or knows a loop: the clock, the store and the ``Skin``
   (what the I/O shell offers) come in as arguments, so the whole node runs in a test.
-- Replies leave when the log position at which they were computed is as durable as ``appendfsync``
-  asks, reads included. ``always``: a sync at the end of the tick, in place while its running median
-  is below half a millisecond, on a thread above; what is computed meanwhile waits for a sync of its
-  own. ``everysec``: a thread syncs each second.
+- Replies leave when the log is as durable as ``appendfsync`` asks (respserver/release.py).
 - A storage failure ends the process: nobody is told OK, connections close, the exit code is not
   zero.
-- A flush is planned on the loop in slices of half a millisecond, written on a thread, installed on
-  the loop.
+- What is done in the background is done in slices behind the tick (respserver/upkeep.py).
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -31,15 +26,16 @@ from respserver.clock import Clock
 from respserver.errors import ReplyError
 from respserver.kernel import Kernel
 from respserver.longreply import LongReply
+from respserver.release import Releaser
 from respserver.scan import Args
 from respserver.session import Session
 from respserver.settings import Config
 from respserver.spec import TABLE
 from respserver.stats import ServerStats
+from respserver.upkeep import Upkeep
 from respserver.verbs import Verbs
 from respserver.waiters import Key, Parked, Waiters
 from streams.blockcache import BlockCache
-from streams.flush import FlushJob
 from streams.journal import Journal
 from streams.keyspace import Keyspace
 from streams.replay import Replay
@@ -51,10 +47,6 @@ MEMTABLE_SHARE = 4
 CACHE_SHARE = 4
 RESIDENT_SHARE = 4
 MISCONF = b"MISCONF Errors writing to the AOF file: No space left on device"
-
-
-Outgoing = tuple[Session, bytes, bool, LongReply | None]
-"""Replies of a client, whether its connection ends behind them, and the long reply behind them."""
 
 
 class Skin(Protocol):
@@ -81,7 +73,14 @@ class Skin(Protocol):
 class Engine:
     """One node."""
 
-    def __init__(self, store: Store, config: Config, clock: Clock, skin: Skin) -> None:
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        clock: Clock,
+        skin: Skin,
+        releaser: type[Releaser] = Releaser,
+    ) -> None:
         self.store = store
         self.config = config
         self.clock = clock
@@ -105,15 +104,18 @@ class Engine:
         self.kernel = Kernel(TABLE, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._ready: dict[Key, None] = {}
-        self._flush: FlushJob | None = None
-        self._flush_planned = False
-        self._flush_asked = False
-        self._sync_running = False
-        self._held: deque[tuple[int, list[Outgoing]]] = deque()
-        self._sync_times: deque[float] = deque(maxlen=SYNC_SAMPLES)
-        self._next_sync_ms = clock.monotonic_ms() + EVERYSEC_MS
         self._stalled: dict[int, Callable[[], None]] = {}
-        self._spare_running = False
+        self.releaser = releaser(store, config, clock, skin, self._write, self._fail)
+        self.upkeep = Upkeep(
+            self.keyspace,
+            self.journal,
+            clock,
+            skin,
+            self.begin_tick,
+            self._log_room_changed,
+            self._fail,
+        )
+        self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
         self.failed = False
         self.settings_changed(frozenset())
         self.keyspace.on_change = self.on_change
@@ -282,15 +284,16 @@ class Engine:
         if wanted > self.verbs.log_room:
             self.verbs.log_room = self._make_room(wanted, False)
 
-    def _write(self, session: Session, data: bytes) -> None:
+    def _write(self, session: Session, data: bytes, is_last: bool, reply: LongReply | None) -> None:
         if session.closed:
             return
         if data:
             session.transport.write(data)
             self._stats.total_net_output_bytes += len(data)
-        if session.close_after_reply:
+        if is_last:
             session.transport.close()
-        elif session.stream_reply is not None:
+        elif reply is not None:
+            reply.begun = True
             self._pump(session)
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────

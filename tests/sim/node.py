@@ -22,8 +22,9 @@ from lsmstore.options import StoreOptions
 from lsmstore.simfs import SimFS
 from lsmstore.store import Store
 from respserver.clock import ManualClock
-from respserver.engine import SYNC_SAMPLES, Engine
+from respserver.engine import Engine
 from respserver.net import OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES
+from respserver.release import SYNC_SAMPLES, Releaser
 from respserver.session import Session
 from respserver.settings import load
 from tests.respclient import Client, encode, plain
@@ -251,14 +252,14 @@ class SimSkin:
         self.news.append(lambda: done(result, error))
 
 
-class SimEngine(Engine):
-    """An engine that tells the transports at which position the replies of a tick were computed."""
+class SimReleaser(Releaser):
+    """Tells the transports at which position the replies of a tick were computed."""
 
-    def _release(self, dirty: list[Session]) -> None:
+    def release(self, dirty: list[Session]) -> None:
         for session in dirty:
             if session.reply.length and not session.closed:
-                session.transport.due.append(self.store.written_lsn)
-        super()._release(dirty)
+                session.transport.due.append(self._store.written_lsn)
+        super().release(dirty)
 
 
 class SimNode:
@@ -288,15 +289,15 @@ class SimNode:
         self.skin = SimSkin(None if seed is None else random.Random(seed))
         self.acknowledged_lsn = 0
         self.store = Store.open(self.fs, PATH, options)
-        self.engine = SimEngine(self.store, self.config, self.clock, self.skin)
+        self.engine = Engine(self.store, self.config, self.clock, self.skin, releaser=SimReleaser)
         self.skin.node = self
         self.engine.recover()
         self.recovered_lsn = self.store.written_lsn
-        self.engine.memtable_limit_bytes = memtable_bytes
+        self.engine.upkeep.memtable_limit_bytes = memtable_bytes
         self.engine.keyspace.cache.capacity_bytes = cache_bytes
         self.engine.keyspace.resident_limit_bytes = resident_bytes
         if sync_on_thread:
-            self.engine._sync_times.extend([1.0] * SYNC_SAMPLES)
+            self.engine.releaser._sync_times_s.extend([1.0] * SYNC_SAMPLES)
         self.client = self.connect()
 
     def connect(self, high_bytes: int = OUTPUT_LOW_BYTES) -> SimClient:

@@ -1,0 +1,117 @@
+"""Work in the background of the tick: flushes of the memtable, log files zero-filled ahead.
+
+Rules: a flush is planned on the loop in slices of half a millisecond, written on a thread,
+installed on the loop; one at a time. No Python loop runs on a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lsmstore.errors import DiskFull, StorageError
+from lsmstore.store import Store
+from respserver.clock import Clock
+from respserver.release import Threads
+from streams.flush import FlushJob
+from streams.journal import Journal
+from streams.keyspace import Keyspace
+
+SLICE_S = 0.0005
+
+
+class Loop(Threads, Protocol):
+    """Where the next slice is asked for."""
+
+    def call_soon(self, call: Callable[[], None], /) -> None:
+        """Run ``call`` on the loop, after what is ready now."""
+
+
+class Upkeep:
+    """Moves flushes and log files on, a slice a tick."""
+
+    def __init__(
+        self,
+        keyspace: Keyspace,
+        journal: Journal,
+        clock: Clock,
+        loop: Loop,
+        begin_tick: Callable[[], None],
+        log_room_changed: Callable[[], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._keyspace = keyspace
+        self._journal = journal
+        self._store: Store = keyspace.store
+        self._clock = clock
+        self._loop = loop
+        self._begin_tick = begin_tick
+        self._log_room_changed = log_room_changed
+        self._fail = fail
+        self._job: FlushJob | None = None
+        self._planned = False
+        self._asked = False
+        self._spare_running = False
+        self.memtable_limit_bytes = 0
+        self.flushes = 0
+
+    def ask_flush(self) -> None:
+        """Flush at the next tick, whatever the memtable holds."""
+        self._asked = True
+        self._begin_tick()
+
+    def step(self) -> None:
+        """One slice. REQUIRES: the journal's tick is over. Raises StorageError."""
+        if self._job is not None or self._flush_wanted():
+            self._step_flush()
+        if not self._spare_running and self._store.spare_wanted:
+            self._prepare_spare()
+
+    def _flush_wanted(self) -> bool:
+        return self._asked or self._journal.memtable_bytes > self.memtable_limit_bytes
+
+    def _step_flush(self) -> None:
+        if self._job is None:
+            if self._journal.count:
+                return
+            self._asked = False
+            self._job = FlushJob(self._keyspace, self._store, self._journal)
+            self._planned = False
+        if self._planned:
+            return
+        stop_s = self._clock.perf_s() + SLICE_S
+        while self._job.step():
+            if self._clock.perf_s() > stop_s:
+                self._loop.call_soon(self._begin_tick)
+                return
+        self._planned = True
+        self._loop.in_thread(self._job.flush.write, self._written)
+
+    def _written(self, _result: Any, error: BaseException | None) -> None:
+        job = self._job
+        assert job is not None
+        if error is not None:
+            self._fail(error)
+            return
+        try:
+            job.install()
+        except StorageError as failure:
+            self._fail(failure)
+            return
+        self._job = None
+        self.flushes += 1
+        self._keyspace.make_room(set())
+        if self._flush_wanted():
+            self._begin_tick()
+
+    def _prepare_spare(self) -> None:
+        self._spare_running = True
+
+        def done(_result: Any, error: BaseException | None) -> None:
+            self._spare_running = False
+            if error is not None and not isinstance(error, DiskFull):
+                self._fail(error)
+                return
+            self._log_room_changed()
+
+        self._loop.in_thread(self._store.prepare_spare, done)
