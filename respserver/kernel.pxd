@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+from respserver.context cimport VERB_BLOCK, VERB_COLD, VERB_DONE, VERB_STREAM
 from respserver.replies cimport encode
 from respserver.scan cimport (
     SCAN_COMMAND,
@@ -11,7 +12,7 @@ from respserver.scan cimport (
     Args,
 )
 from respserver.session cimport Session
-from respserver.verbs cimport VERB_BLOCK, VERB_COLD, VERB_DONE, VERB_STREAM, Verbs
+from respserver.verbs cimport Verbs
 from streams.journal cimport Journal
 
 

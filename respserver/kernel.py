@@ -18,6 +18,7 @@ from cython.cimports.libc.string import memcmp
 from cython.cimports.respserver.replies import encode
 
 from lsmstore.errors import Corruption
+from respserver.context import encode_command
 from respserver.errors import (
     NOAUTH,
     WRONGTYPE,
@@ -29,7 +30,7 @@ from respserver.errors import (
 from respserver.scan import Args, split_inline
 from respserver.session import Session
 from respserver.spec import NO_AUTH, WRITE, CommandSpec
-from respserver.verbs import HOT, Verbs, encode_command
+from respserver.verbs import HOT, Verbs
 from streams.journal import Journal
 from streams.keyspace import WrongTypeError
 

@@ -1,0 +1,115 @@
+"""What every compiled verb works with, and what one that did not finish leaves behind.
+
+Rules: a verb is two paragraphs. First it reads its arguments and checks everything, raising a
+ReplyError with Redis' words; what could need a disk read is read here. Then it changes things
+through the journal and writes its reply; nothing raises any more. Arguments are slices in wire form
+(respserver/scan.py).
+
+A verb that cannot finish now returns VERB_BLOCK (wait for ``wait_keys`` for ``block_ms``, then run
+``retry``), VERB_COLD (run ``retry`` once the blocks in ``missing`` are in memory) or VERB_STREAM
+(send ``long_reply`` bit by bit): arguments, never state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cython.cimports.libc.string import memcmp
+
+from respserver.errors import WRONGTYPE, ReplyError
+from respserver.scan import Args
+from streams.journal import Journal
+from streams.keyspace import Keyspace
+from streams.stream import Stream
+
+COLD_BLOCKS_IN_PLACE = cython.declare(cython.longlong, 2)
+COLD_BLOCKS_AT_ONCE = cython.declare(cython.longlong, 4096)
+
+
+@cython.cclass
+class VerbContext:
+    """The arguments in ``args``, the journal and the streams, the time and the limits."""
+
+    def __init__(
+        self,
+        args: Args,
+        journal: Journal,
+        keys: Keyspace,
+        on_change: Callable[[int, bytes], None],
+        make_room: Callable[[int, bool], int],
+    ) -> None:
+        self.args = args
+        self.journal = journal
+        self.keys = keys
+        self.tables = keys.tables
+        self.on_change = on_change
+        self.make_room = make_room
+        self.log_room = 0
+        self.may_park = True
+        self.node_max_bytes = 4096
+        self.node_max_entries = 100
+        self.recent_key = None
+        self.recent_table = None
+        self.recent = None
+
+    def find_stream(self, i, session):
+        """The stream that argument ``i`` names, or None."""
+        args: Args = self.args
+        table: dict = self.tables[session.db]
+        found: object
+        key: bytes
+        if (
+            self.recent is not None
+            and table is self.recent_table
+            and not self.recent.dropped
+            and PyBytes_GET_SIZE(self.recent_key) == args.n[i]
+            and memcmp(PyBytes_AS_STRING(self.recent_key), args.p[i], args.n[i]) == 0
+        ):
+            return self.recent
+        key = args.word(i)
+        found = table.get(key)
+        if found is None:
+            found = self.keys.lookup(self.keys.namespaces[session.db], key)
+            if found is None:
+                return None
+        if not isinstance(found, Stream):
+            raise ReplyError(WRONGTYPE)
+        self.recent = found
+        self.recent_key = key
+        self.recent_table = table
+        self.recent.touched_tick = self.tick
+        return self.recent
+
+    def reserve(self, n, frees):
+        """Make sure that ``n`` bytes of records fit in the log, or raise ReplyError.
+
+        ``frees``: the command gives space back and may draw on the log's reserve.
+        """
+        if self.journal.log.n + n > self.log_room:
+            self.log_room = self.make_room(self.journal.log.n + n, frees)
+        return 0
+
+    def load_or_park(self, stream, start, stop):
+        """Whether the verb must wait for cold blocks of [start, stop); one or two are no reason."""
+        if not self.may_park:
+            return False
+        few: list = stream.missing(start, stop, COLD_BLOCKS_IN_PLACE + 1)
+        if len(few) <= COLD_BLOCKS_IN_PLACE:
+            return False
+        self.missing = stream.missing(start, stop, COLD_BLOCKS_AT_ONCE)
+        self.retry = encode_command(self.args.words())
+        return True
+
+    def put_null_array(self, session):
+        """Answer with a null array."""
+        if session.proto == 2:
+            session.out.put(b"*-1\r\n", 5)
+        else:
+            session.out.put(b"_\r\n", 3)
+
+
+def encode_command(words: list[bytes]) -> bytes:
+    """A command in wire form."""
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(w), w) for w in words])

@@ -1,0 +1,30 @@
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from respserver.context cimport RECORD_BYTES, VERB_DONE, VerbContext
+from respserver.scan cimport Args
+from respserver.session cimport Session
+from streams.stream cimport Stream
+
+
+cdef struct Trim:
+    bint given
+    bint by_id
+    bint approximate
+    bint limit_given
+    uint64_t threshold
+    uint64_t seq
+    int64_t limit
+
+
+cdef struct NewId:
+    bint given
+    bint seq_given
+    bint no_make
+    uint64_t ms
+    uint64_t seq
+
+
+cdef int xadd(VerbContext context, Session session) except -1
+cdef Py_ssize_t xadd_options(VerbContext context, Trim* trim, NewId* new) except -1
+cdef int xadd_id(VerbContext context, Stream stream, NewId* new) except -1
