@@ -98,13 +98,6 @@ class Config:
         "Seconds of silence before a client's connection is probed; 0 is never.",
         live=True,
     )
-    timeout: int = setting(
-        Integer(0, INT32_MAX),
-        0,
-        "network",
-        "Seconds after which an idle client is closed; 0 is never. Blocked clients are not idle.",
-        live=True,
-    )
     maxclients: int = setting(
         Integer(1, UINT32_MAX),
         10000,
@@ -188,13 +181,6 @@ class Config:
         "`seconds` above `soft` bytes; 0 is never.",
         live=True,
     )
-    loglevel: str = setting(
-        Choice("debug", "verbose", "notice", "warning", "nothing"),
-        "notice",
-        "log",
-        "What is worth a line on standard error.",
-        live=True,
-    )
 
     def shown(self, name: str) -> str:
         """The value of a setting as CONFIG GET prints it. Raises KeyError for an unknown name."""
@@ -251,10 +237,12 @@ CONSTANTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "appendonly": "yes",
         "cluster-enabled": "no",
+        "loglevel": "notice",
         "maxmemory": "0",
         "maxmemory-policy": "noeviction",
         "notify-keyspace-events": "",
         "save": "",
+        "timeout": "0",
     }
 )
 

@@ -119,11 +119,11 @@ def test_file_and_environment_become_settings(
     server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "respq.toml"
-    file.write_text("port = 1\nmaxclients = 2\ntimeout = 3\n")
+    file.write_text("port = 1\nmaxclients = 2\ndatabases = 3\n")
     monkeypatch.setenv("RESPQ_MAXCLIENTS", "20")
-    monkeypatch.setenv("RESPQ_TIMEOUT", "30")
-    assert respq("serve", "--config", str(file), "--timeout", "300")[0] == 0
-    assert server.given == [Config(port=1, maxclients=20, timeout=300)]
+    monkeypatch.setenv("RESPQ_DATABASES", "30")
+    assert respq("serve", "--config", str(file), "--databases", "300")[0] == 0
+    assert server.given == [Config(port=1, maxclients=20, databases=300)]
 
 
 def test_a_bad_setting_is_one_line_and_starts_nothing(
