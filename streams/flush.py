@@ -4,23 +4,37 @@ Rules: the cut is the LSN at which the flush begins. The key directory is frozen
 stream that was dirty at the cut is written in one slice, as it is then, with its ``applied_lsn``:
 replay passes over what its rows already have, so slices may run ticks apart. A stream that is
 dropped before its slice is written first (``before_drop``), so that the log never names a stream
-without a header. ``Flush.write`` runs on a thread; ``install`` on the loop.
+without a header. ``Flush.write`` runs on a thread; ``install`` on the loop. Where the disk is full,
+``abort`` takes everything back: what was to be written is dirty again, and nothing has been lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from sortedcontainers import SortedDict
 
 from lsmstore.flush import GONE
 from lsmstore.store import Store
 from streams import rowkeys
+from streams.group import Group
 from streams.journal import Journal
 from streams.keyspace import Keyspace
 from streams.stream import Stream
 
 ROWS_PER_SLICE = 256
+
+
+@dataclass(slots=True)
+class Written:
+    """What of a stream was put into a flush, so that it can be taken back."""
+
+    stream: Stream
+    chunks: list[tuple[Group, list[int]]] = field(default_factory=list)
+    dropped_gids: list[int] = field(default_factory=list)
+    dropped_pages: list[int] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
 
 
 class FlushJob:
@@ -32,46 +46,77 @@ class FlushJob:
         self._keyspace = keyspace
         self._store = store
         self.flush = store.begin_flush(cut)
-        self._waiting: dict[int, Stream] = {stream.sid: stream for stream in journal.take_dirty()}
-        self.written: dict[int, Stream] = {}
-        self.memtable_bytes = journal.memtable_bytes
+        self._waiting = {stream.sid: stream for stream in journal.take_dirty()}
+        self._written: dict[int, Written] = {}
+        self._journal = journal
+        self._memtable_bytes = journal.memtable_bytes
         journal.memtable_bytes = 0
         keyspace.frozen = keyspace.rows
         keyspace.rows = SortedDict()
-        dead = keyspace.dead_sids
+        self._dead = keyspace.dead_sids
         keyspace.dead_sids = []
-        gone = keyspace.dead_namespaces
+        self._gone = keyspace.dead_namespaces
         keyspace.dead_namespaces = []
         self.flush.add_row(rowkeys.DIRECTORY, keyspace.dump_directory(cut))
         keyspace.before_drop = self._before_drop
-        self._slices = self._plan(dead, gone)
+        self._slices = self._plan()
 
     def step(self) -> bool:
         """One slice of the plan; False once it is complete."""
         return next(self._slices, False)
 
-    def install(self) -> list[int]:
-        """The files are there: the store sees them, blocks leave the memtable. Returns the sids."""
+    def install(self) -> None:
+        """The files are there: the store sees them, blocks leave the memtable.
+
+        DiskFull leaves everything as it was; ``abort`` is next.
+        """
         self.flush.install()
         self._keyspace.frozen = SortedDict()
-        for sid, stream in self.written.items():
+        for sid, written in self._written.items():
+            stream = written.stream
             if stream.dropped:
                 continue
             for run in self._store.runs(sid):
                 if not stream.runs or run.first_pos >= stream.runs[-1].end_pos:
                     stream.install_run(run)
                     self._keyspace.cache.adopt(run)
-        return list(self.written)
+
+    def abort(self) -> None:
+        """The disk is full, and the store has removed the files: make all of it dirty again."""
+        keyspace = self._keyspace
+        keyspace.before_drop = _ignore
+        keyspace.frozen.update(keyspace.rows)
+        keyspace.rows, keyspace.frozen = keyspace.frozen, SortedDict()
+        keyspace.dead_sids = self._dead + keyspace.dead_sids
+        keyspace.dead_namespaces = self._gone + keyspace.dead_namespaces
+        journal = self._journal
+        journal.memtable_bytes += self._memtable_bytes
+        journal.dirty.extend(self._waiting.values())
+        for written in self._written.values():
+            stream = written.stream
+            if stream.dropped:
+                continue
+            for group, numbers in written.chunks:
+                group.dirty = True
+                group.pending.redo(numbers)
+            stream.dropped_gids = written.dropped_gids + stream.dropped_gids
+            stream.dropped_pages = written.dropped_pages + stream.dropped_pages
+            for number in written.pages:
+                if number in stream.deleted_pages:
+                    stream.deleted_pages[number].dirty = True
+            if not stream.dirty:
+                stream.dirty = True
+                journal.dirty.append(stream)
 
     def _before_drop(self, stream: Stream) -> None:
         if self._waiting.pop(stream.sid, None) is not None:
             self._write(stream)
 
-    def _plan(self, dead: list[int], gone: list[int]) -> Iterator[bool]:
-        for ns in gone:
+    def _plan(self) -> Iterator[bool]:
+        for ns in self._gone:
             for row_key, value in self._rows_of(ns):
                 if rowkeys.is_stream(value):
-                    dead.append(rowkeys.sid_of(value))
+                    self._dead.append(rowkeys.sid_of(value))
                 self.flush.add_row(row_key, None)
             yield True
         for n, (row_key, frozen) in enumerate(self._keyspace.frozen.items(), 1):
@@ -82,8 +127,8 @@ class FlushJob:
             sid = next(iter(self._waiting))
             self._write(self._waiting.pop(sid))
             yield True
-        self._keyspace.before_drop = lambda _stream: None
-        for sid in dead:
+        self._keyspace.before_drop = _ignore
+        for sid in self._dead:
             self.flush.add_mark(sid, GONE)
             for kind in (b"S", b"G", b"P", b"X"):
                 for row_key, _ in self._store.scan_rows(*rowkeys.sid_bounds(kind, sid)):
@@ -102,6 +147,7 @@ class FlushJob:
 
     def _write(self, stream: Stream) -> None:
         """Put a stream's header, changed groups and chunks, and its blocks into the flush."""
+        written = Written(stream, [], stream.dropped_gids, stream.dropped_pages)
         add_row = self.flush.add_row
         sid = stream.sid
         stream.seal_tail()
@@ -120,8 +166,10 @@ class FlushJob:
             if not group.dirty:
                 continue
             add_row(rowkeys.group_row(sid, group.gid), group.dump())
-            for number, blob in group.pending.dirty_chunks():
+            chunks = group.pending.dirty_chunks()
+            for number, blob in chunks:
                 add_row(rowkeys.chunk_row(sid, group.gid, number), blob)
+            written.chunks.append((group, [number for number, _ in chunks]))
             group.pending.clear_dirty()
             group.dirty = False
         for number in stream.dropped_pages:
@@ -131,6 +179,11 @@ class FlushJob:
             if page.dirty:
                 add_row(rowkeys.page_row(sid, number), page.dump())
                 page.dirty = False
+                written.pages.append(number)
         stream.dirty = False
         stream.stored = True
-        self.written[sid] = stream
+        self._written[sid] = written
+
+
+def _ignore(_stream: Stream) -> None:
+    """Streams may be dropped: they are not waited for."""

@@ -900,6 +900,16 @@ class PendingList:
                 self.slots[at].chunk.stored = 1
         self.vanished.clear()
 
+    def redo(self, numbers: list[int]) -> None:
+        """What ``dirty_chunks`` gave under these numbers was not stored after all."""
+        left: set[int] = set(numbers)
+        at: cython.Py_ssize_t
+        for at in range(self.slot_count):
+            if self.slots[at].chunk.no in left:
+                self.slots[at].chunk.dirty = 1
+                left.discard(self.slots[at].chunk.no)
+        self.vanished |= left
+
     def stored_numbers(self) -> list[int]:
         """The numbers under which the store holds a chunk, for whoever deletes the group."""
         return sorted(

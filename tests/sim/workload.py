@@ -170,8 +170,11 @@ class Workload:
 class Driver:
     """Sends a workload to a node from several clients, in an order drawn from the same seed."""
 
-    def __init__(self, node: SimNode, rng: random.Random, clients: int = 4) -> None:
+    def __init__(
+        self, node: SimNode, rng: random.Random, clients: int = 4, saves: float = 0.02
+    ) -> None:
         self.node = node
+        self.saves = saves
         self.rng = rng
         self.work = Workload(rng)
         self.clients: list[SimClient] = [node.connect() for _ in range(clients)]
@@ -181,7 +184,7 @@ class Driver:
     def step(self) -> None:
         """One command from some client; then the node does some of what is due."""
         client = self.rng.choice(self.clients)
-        command = ["SAVE"] if self.rng.random() < 0.02 else self.work.draw()
+        command = ["SAVE"] if self.rng.random() < self.saves else self.work.draw()
         self.asked[client.session.id].append(command)
         client.send(*command)
         if self.rng.random() < 0.2:
