@@ -46,7 +46,9 @@ class FlushJob:
         self._keyspace = keyspace
         self._store = store
         self.flush = store.begin_flush(cut)
-        self._waiting = {stream.sid: stream for stream in journal.take_dirty()}
+        self._waiting = {
+            stream.sid: stream for stream in journal.take_dirty() if not stream.dropped
+        }
         self._written: dict[int, Written] = {}
         self._journal = journal
         self._memtable_bytes = journal.memtable_bytes

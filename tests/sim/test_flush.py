@@ -1,0 +1,86 @@
+"""Flushes: what goes to the disk, what does not, and what happens when there is no room."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from lsmstore.simfs import LOSE_ALL
+from streams.flush import FlushJob
+from tests.seeds import seeds
+from tests.sim.dump import difference, dump
+from tests.sim.node import SimNode
+from tests.sim.workload import Driver
+
+
+def stored_rows(node: SimNode) -> list[bytes]:
+    return [key[:1] for key, _ in node.store.scan_rows(b"", None)]
+
+
+def test_a_stream_deleted_before_the_flush_leaves_nothing_on_the_disk() -> None:
+    node = SimNode()
+    node.call("XADD", "s", "1-1", "f", "v")
+    node.call("XGROUP", "CREATE", "s", "g", "0")
+    node.call("DEL", "s")
+    node.flush()
+    assert stored_rows(node) == [b"N"]
+    assert node.store.stats()["segments"] == 0
+
+
+def test_a_stream_deleted_after_a_flush_leaves_nothing_at_the_next() -> None:
+    node = SimNode()
+    node.call("XADD", "s", "1-1", "f", "v")
+    node.call("XGROUP", "CREATE", "s", "g", "0")
+    node.call("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">")
+    node.flush()
+    assert sorted(stored_rows(node)) == [b"G", b"K", b"N", b"P", b"S"]
+    node.call("DEL", "s")
+    node.flush()
+    assert stored_rows(node) == [b"N"]
+    assert node.store.stats()["segments"] == 0
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_an_emptied_database_leaves_nothing_at_the_next_flush(loaded: bool) -> None:
+    node = SimNode()
+    node.call("SET", "k", "v")
+    node.call("XADD", "s", "1-1", "f", "v")
+    node.flush()
+    if not loaded:
+        node = node.reopen()
+    node.call("XADD", "young", "1-1", "f", "v")
+    node.call("FLUSHDB")
+    node.flush()
+    assert stored_rows(node) == [b"N"]
+    assert node.store.stats()["segments"] == 0
+    assert node.reopen().call("DBSIZE") == 0
+
+
+@pytest.mark.parametrize("seed", seeds(8))
+def test_a_flush_that_is_taken_back_has_lost_nothing(seed: int) -> None:
+    """At some slice of its plan, with commands before, between and behind."""
+    rng = random.Random(seed)
+    node = SimNode(seed=seed)
+    driver = Driver(node, rng, saves=0)
+    for round_ in range(6):
+        for _ in range(25):
+            driver.step()
+        driver.finish()
+        node.store.sync()
+        engine = node.engine
+        job = FlushJob(engine.keyspace, node.store, engine.journal)
+        for _ in range(rng.randrange(9)):
+            if not job.step():
+                break
+            driver.step()
+            driver.node.run()
+            driver.collect()
+        before = dump(node)
+        job.flush.abort()
+        job.abort()
+        assert difference(before, dump(node)) == ""
+        if round_ % 2:
+            node.flush()
+        after = node.reopen(node.fs.crash(rng, LOSE_ALL))
+        assert difference(before, dump(after)) == ""
