@@ -66,7 +66,7 @@ class InputOutputError(StorageError):
         self.path = path
 
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # EFBIG: a limit on file sizes
 READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 

@@ -91,7 +91,8 @@ class Member:
         assert delivered - self.asked <= pending, "an entry is neither pending nor acknowledged"
         # What was delivered but never arrived here counts as received from now on.
         self.received = delivered
-        self.settled = self.asked = self.asked - pending
+        self.asked -= pending
+        self.settled = set(self.asked)
 
 
 @dataclasses.dataclass
