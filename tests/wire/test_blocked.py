@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -136,3 +137,67 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_what_is_sent_behind_a_blocking_command_waits_its_turn(
+    subject: Server, voice: Server, proto: int
+) -> None:
+    found = []
+    for server in (voice, subject):
+        with server.connect(proto) as client, server.connect() as other:
+            other.call("FLUSHALL")
+            words = [[b"XREAD", b"BLOCK", b"0", b"STREAMS", b"s", b"$"], [b"ECHO", b"one"]]
+            words += [[b"XREAD", b"BLOCK", b"0", b"STREAMS", b"s", b"$"], [b"ECHO", b"two"]]
+            client.send_raw(b"".join(encode(command) for command in words))
+            until_blocked(other, 1)
+            assert not client.readable()
+            other.call("XADD", "s", "1-1", "f", "v")
+            replies = [client.read()[0], client.read()[0]]
+            until_blocked(other, 1)
+            assert not client.readable()
+            other.call("XADD", "s", "2-1", "f", "v")
+            found.append([*replies, client.read()[0], client.read()[0]])
+    assert found[0] == found[1]
+    assert found[1][1::2] == [b"$3\r\none\r\n", b"$3\r\ntwo\r\n"]
+
+
+def test_a_blocked_client_may_send_more_than_is_kept_for_it(subject: Server) -> None:
+    """Two megabytes behind a blocking command: read later, in order, none of it lost."""
+    with subject.connect() as client, subject.connect() as other:
+        client.send("XREAD", "BLOCK", "0", "STREAMS", "s", "$")
+        until_blocked(other, 1)
+        count = 20_000
+        data = b"".join(encode([b"ECHO", b"%0100d" % n]) for n in range(count))
+        sender = threading.Thread(target=client.send_raw, args=(data,))
+        sender.start()
+        other.call("XADD", "s", "1-1", "f", "v")
+        assert client.read()[1].kind == "*"
+        for n in range(count):
+            assert client.read()[1].value == b"%0100d" % n
+        sender.join(30)
+        assert not sender.is_alive()
+
+
+def test_timeouts_come_in_their_order_and_not_before_their_time(subject: Server) -> None:
+    clients = [subject.connect() for _ in range(5)]
+    started = time.monotonic()
+    for client, block_ms in zip(clients, (120, 40, 80, 40, 100), strict=True):
+        client.send("XREAD", "BLOCK", block_ms, "STREAMS", "s", "$")
+    for at, block_ms in ((1, 40), (3, 40), (2, 80), (4, 100), (0, 120)):
+        assert clients[at].read()[0] == b"*-1\r\n"
+        spent_ms = (time.monotonic() - started) * 1000
+        assert block_ms - 5 <= spent_ms < block_ms + 5000
+    for client in clients:
+        assert client.raw("PING") == b"+PONG\r\n"
+        client.close()
+
+
+def test_a_wait_that_ends_by_time_takes_nothing_later(subject: Server) -> None:
+    with subject.connect() as client, subject.connect() as other:
+        other.call("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
+        words = ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "5", "STREAMS", "s", ">"]
+        assert client.raw(*words) == b"*-1\r\n"
+        other.call("XADD", "s", "1-1", "f", "v")
+        assert other.call("XPENDING", "s", "g")[0] == 0
+        assert blocked(other) == 0

@@ -254,3 +254,41 @@ def state(client: Client) -> list[bytes]:
             found.append(client.raw("XINFO", "GROUPS", key))
         found.append(client.raw("DBSIZE"))
     return found
+
+
+@pytest.mark.parametrize(
+    "words", [["SHUTDOWN"], ["SHUTDOWN", "NOSAVE"], ["SHUTDOWN", "SAVE", "NOW"]]
+)
+def test_shutdown_stops_cleanly(start: Starter, words: list[str]) -> None:
+    """Replies that were due are out, waiting clients are closed, and the status is 0."""
+    server = start(appendfsync="everysec")
+    with server.connect() as client, server.connect() as waiting:
+        waiting.send("XREAD", "BLOCK", "0", "STREAMS", "s", "$")
+        client.send_raw(encode([b"XADD", b"t", b"1-1", b"f", b"v"]))
+        client.send(*words)
+        assert client.read()[1].value == b"1-1"
+        assert client.read_to_end() == b""
+        assert waiting.read_to_end() == b""
+    assert server.process is not None
+    assert server.process.wait(30) == 0
+    server.start()
+    with server.connect() as client:
+        assert client.call("XLEN", "t") == 1
+
+
+def test_a_stop_lets_replies_out(start: Starter) -> None:
+    """SIGTERM while a pipeline is under way: what was answered is there after the restart."""
+    server = start(appendfsync="everysec")
+    with server.connect() as client:
+        for n in range(1, 20_001):
+            client.send("XADD", "s", f"{n}-1", "f", "v")
+            if n == 10_000:
+                assert server.process is not None
+                server.process.send_signal(15)
+                break
+        answered = client.read_to_end().count(b"\r\n") // 2
+    assert server.stop() == 0
+    server.start()
+    with server.connect() as client:
+        length = client.call("XLEN", "s")
+        assert answered <= length <= 10_000
