@@ -98,6 +98,13 @@ class Config:
         "Seconds of silence before a client's connection is probed; 0 is never.",
         live=True,
     )
+    timeout: int = setting(
+        Integer(0, INT32_MAX),
+        0,
+        "network",
+        "Seconds after which an idle client is closed; 0 is never. Blocked clients are not idle.",
+        live=True,
+    )
     maxclients: int = setting(
         Integer(1, UINT32_MAX),
         10000,
@@ -242,7 +249,6 @@ CONSTANTS: Final[Mapping[str, str]] = MappingProxyType(
         "maxmemory-policy": "noeviction",
         "notify-keyspace-events": "",
         "save": "",
-        "timeout": "0",
     }
 )
 

@@ -41,6 +41,7 @@ OTHER = {
     "port": "7000",
     "tcp-backlog": "128",
     "tcp-keepalive": "60",
+    "timeout": "30",
     "maxclients": "5",
     "protected-mode": "no",
     "requirepass": "swordfish",
@@ -59,6 +60,7 @@ BAD = {
     "port": "65536",
     "tcp-backlog": "0",
     "tcp-keepalive": "-1",
+    "timeout": "ten",
     "maxclients": "0",
     "protected-mode": "maybe",
     "requirepass": "two\nlines",
@@ -336,6 +338,6 @@ def test_redis_uses_the_same_words_and_prints_alike(tmp_path: Path) -> None:
 @EVERY
 def test_every_setting_is_read_by_the_server(known: Setting) -> None:
     """A setting that nobody reads would be a promise that is not kept."""
-    read = re.compile(rf"\bconfig\.{known.attribute}\b")
+    read = re.compile(rf"(?:\b|_)config\.{known.attribute}\b")
     sources = [file for file in (ROOT / "respserver").rglob("*.py") if file.name != "settings.py"]
     assert any(read.search(file.read_text()) for file in sources)
