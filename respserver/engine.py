@@ -22,6 +22,7 @@ from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
 from respserver.call import Call
+from respserver.clientlimits import ClientLimits
 from respserver.clock import Clock
 from respserver.errors import ReplyError
 from respserver.kernel import Kernel
@@ -104,7 +105,7 @@ class Engine:
         self.kernel = Kernel(TABLE, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._ready: dict[Key, None] = {}
-        self._stalled: dict[int, Callable[[], None]] = {}
+        self._stalled: set[int] = set()
         self.releaser = releaser(store, config, clock, skin, self._write, self._fail)
         self.upkeep = Upkeep(
             self.keyspace,
@@ -116,6 +117,7 @@ class Engine:
             self._fail,
         )
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
+        self.limits = ClientLimits(config, self.sessions)
         self.failed = False
         self.settings_changed(frozenset())
         self.keyspace.on_change = self.on_change
@@ -150,9 +152,12 @@ class Engine:
 
     def connect(self, addr: str, laddr: str, fd: int, transport: Any) -> Session:
         """A client connected."""
-        session = Session(self._next_session_id, addr, laddr, fd, self.clock.wall_ms())
+        session = Session(
+            self._next_session_id, addr, laddr, fd, self.clock.wall_ms(), self, self.kernel.feed
+        )
         self._next_session_id += 1
         session.transport = transport
+        self.limits.connected(session)
         session.authenticated = self.config.requirepass == ""
         self.sessions[session.id] = session
         self._stats.total_connections_received += 1
@@ -186,6 +191,10 @@ class Engine:
     def socket_full(self, session: Session) -> None:
         """The client does not take its replies: execute nothing more of it."""
         session.paused = True
+        if self.limits.is_reached(session, self.clock.monotonic_ms()):
+            self._too_much_output(session)
+        else:
+            self._set_timer()
 
     def socket_drained(self, session: Session) -> None:
         """The client took its replies."""
@@ -194,13 +203,16 @@ class Engine:
             self._pump(session)
         self.kernel.resume(session)
 
-    def when_running(self, session: Session, call: Callable[[], None]) -> None:
-        """Call back once the client's input is executed again."""
-        self._stalled[session.id] = call
+    def input_waits(self, session: Session) -> None:
+        """A client sends on while nothing of it is executed: read no more of it until then."""
+        if session.id not in self._stalled:
+            session.transport.pause_reading()
+            self._stalled.add(session.id)
 
     @property
     def stats(self) -> ServerStats:
         """What was counted so far."""
+        self._stats.total_net_output_bytes = self.releaser.sent_bytes
         self._stats.total_commands_processed = sum(
             verb.calls + sum(inner.calls for inner in verb.subcommands.values())
             for verb in self.kernel.table.values()
@@ -241,11 +253,13 @@ class Engine:
             self._fail(error)
 
     def _wake_stalled(self) -> None:
-        for session_id, call in list(self._stalled.items()):
+        for session_id in list(self._stalled):
             session = self.sessions.get(session_id)
-            if session is None or self.kernel.may_run(session):
-                del self._stalled[session_id]
-                call()
+            if session is None:
+                self._stalled.discard(session_id)
+            elif self.kernel.may_run(session):
+                self._stalled.discard(session_id)
+                session.transport.resume_reading()
 
     def commit_early(self) -> None:
         """The batch of this tick has grown large: write a frame of it now."""
@@ -289,12 +303,16 @@ class Engine:
             return
         if data:
             session.transport.write(data)
-            self._stats.total_net_output_bytes += len(data)
+            self.releaser.sent_bytes += len(data)
         if is_last:
             session.transport.close()
         elif reply is not None:
             reply.begun = True
             self._pump(session)
+
+    def _too_much_output(self, session: Session) -> None:
+        self._stats.client_output_buffer_limit_disconnections += 1
+        session.transport.abort()
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
@@ -415,18 +433,26 @@ class Engine:
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
     def _set_timer(self) -> None:
-        deadlines = [self.waiters.next_deadline_ms(), self.releaser.next_sync_ms()]
+        deadlines = [
+            self.waiters.next_deadline_ms(),
+            self.releaser.next_sync_ms(),
+            self.limits.next_deadline_ms(),
+        ]
         known = [deadline for deadline in deadlines if deadline is not None]
         self.skin.set_timer(min(known) if known else None)
 
     def on_timer(self) -> None:
-        """The timer went off: end the waits that are over, sync if a second has passed."""
+        """The timer went off: end waits that are over, sync each second, close overdue clients."""
         if self.failed:
             return
         now_ms = self.clock.monotonic_ms()
         for parked in self.waiters.expired(now_ms):
             self._end_wait(parked, _null_array(parked.session))
         self.releaser.on_timer(now_ms)
+        for session in self.limits.too_much_output(now_ms):
+            self._too_much_output(session)
+        for session in self.limits.silent(now_ms, self.clock.wall_ms()):
+            session.transport.close()
         self._set_timer()
 
     # ── long replies ─────────────────────────────────────────────────────────────────────────────
@@ -492,6 +518,7 @@ class Engine:
         self.verbs.node_max_entries = config.stream_node_max_entries
         self.kernel.query_limit_bytes = config.client_query_buffer_limit
         self.kernel.set_bulk_limit(config.proto_max_bulk_len)
+        self.limits.settings_changed(self.clock.monotonic_ms())
         self._set_timer()
 
     def stream_figures(self) -> dict[str, int]:

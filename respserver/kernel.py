@@ -34,6 +34,7 @@ from respserver.verbs import HOT, Verbs
 from streams.journal import Journal
 from streams.keyspace import WrongTypeError
 
+BACKLOG_BYTES = cython.declare(cython.Py_ssize_t, 4 << 20)
 COMMIT_BYTES = cython.declare(cython.Py_ssize_t, 1 << 20)
 REPLY_BYTES = cython.declare(cython.Py_ssize_t, 1 << 18)
 COLD_RECORD_BYTES = cython.declare(cython.Py_ssize_t, 4096)
@@ -119,6 +120,8 @@ class Kernel:
         else:
             session.inp.put(PyBytes_AS_STRING(data), n)
             self.resume(session)
+            if session.inp.n > BACKLOG_BYTES and not self.may_run(session):
+                self.server.input_waits(session)
         if session.inp.n > self.query_limit_bytes:
             self.server.query_limit_reached(session)
 

@@ -7,10 +7,9 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from respserver.engine import Engine
-from respserver.session import Session
 
 PROTECTED = (
     b"-DENIED Redis is running in protected mode because protected mode is enabled and no "
@@ -30,23 +29,16 @@ PROTECTED = (
 TOO_MANY = b"-ERR max number of clients reached\r\n"
 OUTPUT_HIGH_BYTES = 4 << 20
 OUTPUT_LOW_BYTES = 1 << 20
-BACKLOG_BYTES = 4 << 20
 
 
-class Connection(asyncio.Protocol):
-    """One client's socket."""
-
-    __slots__ = ("_engine", "_feed", "_reading", "_session", "_transport")
+class Doorman(asyncio.Protocol):
+    """Greets a new connection: refuses it or hands it over to a session."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._feed = engine.kernel.feed
-        self._reading = True
-        self._session: Session | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The client connected: refuse it or give it a session."""
-        self._transport = transport
+        """A client connected."""
         engine = self._engine
         peer = transport.get_extra_info("peername")
         here = transport.get_extra_info("sockname")
@@ -71,38 +63,8 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, quiet_s // 3))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
         transport.set_write_buffer_limits(high=OUTPUT_HIGH_BYTES, low=OUTPUT_LOW_BYTES)
-        self._session = engine.connect(_text(peer), _text(here), sock.fileno(), transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes arrived."""
-        session = self._session
-        if session is None:
-            return
-        self._feed(session, data)
-        if session.query_buffer_bytes > BACKLOG_BYTES and not self._engine.kernel.may_run(session):
-            self._reading = False
-            self._transport.pause_reading()
-            self._engine.when_running(session, self._read_on)
-
-    def _read_on(self) -> None:
-        if not self._reading and not self._transport.is_closing():
-            self._reading = True
-            self._transport.resume_reading()
-
-    def pause_writing(self) -> None:
-        """The socket is full."""
-        if self._session is not None:
-            self._engine.socket_full(self._session)
-
-    def resume_writing(self) -> None:
-        """The socket drained."""
-        if self._session is not None:
-            self._engine.socket_drained(self._session)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
-        if self._session is not None:
-            self._engine.disconnect(self._session)
+        session = engine.connect(_text(peer), _text(here), sock.fileno(), transport)
+        transport.set_protocol(cast("asyncio.Protocol", session))
 
 
 class LoopSkin:

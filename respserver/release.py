@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from lsmstore.store import Store
 from respserver.clock import Clock
 from respserver.longreply import LongReply
-from respserver.session import Session
+from respserver.session import Session, send
 from respserver.settings import Config
 
 SYNC_IN_PLACE_S = 0.0005
@@ -57,6 +57,7 @@ class Releaser:
         self._threads = threads
         self._write = write
         self._fail = fail
+        self.sent_bytes = 0
         self._running = False
         self._held: deque[tuple[int, list[Outgoing]]] = deque()
         self._sync_times_s: deque[float] = deque(maxlen=SYNC_SAMPLES)
@@ -123,7 +124,9 @@ class Releaser:
         return len(times_s) < SYNC_SAMPLES or statistics.median(times_s) < SYNC_IN_PLACE_S
 
     def _send(self, dirty: list[Session]) -> None:
-        for session in dirty:
+        rest: list[Session] = []
+        self.sent_bytes += send(dirty, rest)
+        for session in rest:
             self._write(*_outgoing(session))
 
 

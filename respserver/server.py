@@ -17,7 +17,7 @@ from lsmstore.options import StoreOptions
 from lsmstore.store import Store
 from respserver.clock import SystemClock
 from respserver.engine import Engine
-from respserver.net import Connection, LoopSkin
+from respserver.net import Doorman, LoopSkin
 from respserver.settings import Config
 from streams.replay import RecordError
 
@@ -98,7 +98,7 @@ async def _listen(
         name = "::"
     try:
         return await loop.create_server(
-            lambda: Connection(engine), name, engine.port, backlog=config.tcp_backlog
+            lambda: Doorman(engine), name, engine.port, backlog=config.tcp_backlog
         )
     except OSError as error:
         if optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL):

@@ -27,6 +27,8 @@ cdef class Session:
 
     # where it stands
     cdef public object transport
+    cdef object feed
+    cdef object owner
     cdef public object blocked
     cdef public object multi
     cdef public object stream_reply

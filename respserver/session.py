@@ -8,9 +8,25 @@ it waits, while a long reply is being sent (``stream_reply``) and while its sock
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Protocol
+
 import cython
 
 from lsmstore.buf import Buf
+
+
+class Owner(Protocol):
+    """Who is told of what happens to the connection."""
+
+    def socket_full(self, session: Session) -> None:
+        """The client does not take its replies."""
+
+    def socket_drained(self, session: Session) -> None:
+        """The client took its replies."""
+
+    def disconnect(self, session: Session) -> None:
+        """The client is gone."""
 
 
 @cython.final
@@ -18,8 +34,19 @@ from lsmstore.buf import Buf
 class Session:
     """The state of one connection."""
 
-    def __init__(self, session_id: int, addr: str, laddr: str, fd: int, now_ms: int) -> None:
+    def __init__(
+        self,
+        session_id: int,
+        addr: str,
+        laddr: str,
+        fd: int,
+        now_ms: int,
+        owner: Owner,
+        feed: Callable[[Session, bytes], None],
+    ) -> None:
         self.id = session_id
+        self.owner = owner
+        self.feed = feed
         self.addr = addr
         self.laddr = laddr
         self.fd = fd
@@ -49,6 +76,31 @@ class Session:
         self.multi = None
         self.last_command = None
         self.close_after_reply = False
+
+    # What the loop calls: a session is the protocol of its own connection.
+
+    def connection_made(self, transport: Any) -> None:
+        """The transport was handed over."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrived."""
+        self.feed(self, data)
+
+    def eof_received(self) -> bool:
+        """The client will send nothing more: close."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self.owner.socket_full(self)
+
+    def resume_writing(self) -> None:
+        """The socket drained."""
+        self.owner.socket_drained(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """The client is gone."""
+        self.owner.disconnect(self)
 
     def fail(self, line, n):
         """Answer with an error; ``line`` comes without the ``-``."""
@@ -85,3 +137,21 @@ class Session:
     def take_output(self) -> bytes:
         """The replies, for the socket."""
         return self.out.take()
+
+
+def send(sessions: list[Session], rest: list[Session]) -> int:
+    """Hand the replies of these clients to their sockets; returns how many bytes.
+
+    Those with something behind the reply (the end of the connection, a long reply) go to ``rest``.
+    """
+    session: Session
+    total: cython.Py_ssize_t = 0
+    for session in sessions:
+        if session.close_after_reply or session.stream_reply is not None:
+            rest.append(session)
+            continue
+        session.queued = False
+        if session.out.n and not session.closed:
+            total += session.out.n
+            session.transport.write(session.out.take())
+    return total

@@ -88,8 +88,19 @@ class Node:
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.changed, self.make_room)
         self.kernel = Kernel(TABLE, self.verbs, args, self.journal, self, self.make_call)
-        self.session = Session(1, "127.0.0.1:1", "127.0.0.1:6379", 7, self.now_ms)
+        self.session = Session(
+            1, "127.0.0.1:1", "127.0.0.1:6379", 7, self.now_ms, self, self.kernel.feed
+        )
         self.session.reset(authenticated=True)
+
+    def socket_full(self, session: Session) -> None:
+        """There is no socket."""
+
+    def socket_drained(self, session: Session) -> None:
+        """There is no socket."""
+
+    def disconnect(self, session: Session) -> None:
+        """There is no socket."""
 
     def changed(self, ns: int, key: bytes) -> None:
         """Nobody waits for keys."""
