@@ -32,6 +32,7 @@ test: $(VENV)/stamp-dev
 
 lint: $(VENV)/stamp-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
 types: $(VENV)/stamp-dev

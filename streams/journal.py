@@ -180,7 +180,7 @@ class Journal:
         return self.touch(stream)
 
     def deliver(self, stream, group, consumer, start, stop, entries, now_ms, noack, out):
-        """Deliver the ``entries`` live entries of [start, stop) to ``consumer`` and put them in ``out``.
+        """Deliver the ``entries`` live entries of [start, stop) to ``consumer``; put them in ``out``.
 
         REQUIRES: entries > 0, all blocks can be read, the group's cursor is below ``start``.
         """
@@ -471,7 +471,7 @@ class Journal:
         now_ms: int,
         active_ms: int,
     ) -> None:
-        """Put rows (ms, seq, delivered_ms, count) under ``consumer``; ``active_ms`` -1: unchanged."""
+        """Put rows (ms, seq, delivered_ms, count) under ``consumer``; ``active_ms`` -1: kept."""
         for value in (stream.sid, group.gid, consumer.cidx, now_ms, active_ms + 1):
             self.body.put_varint(value)
         self.put_id_list([(ms, seq) for ms, seq, _, _ in rows])
