@@ -180,7 +180,7 @@ class Journal:
         return self.touch(stream)
 
     def deliver(self, stream, group, consumer, start, stop, entries, now_ms, noack, out):
-        """Deliver the ``entries`` live entries of [start, stop) to ``consumer``; put them in ``out``.
+        """Deliver the ``entries`` live entries of [start, stop) to ``consumer``, into ``out``.
 
         REQUIRES: entries > 0, all blocks can be read, the group's cursor is below ``start``.
         """
