@@ -156,7 +156,6 @@ def test_a_torn_end_of_the_log_is_cut_off(written: Server) -> None:
 
 # -- a full disk
 
-DISK_MIB = 48
 FILLER_BYTES = 16 << 20
 SPARE_BYTES = 8 << 20
 VALUE = random.Random(20261123).randbytes(100_000)  # nothing to compress
@@ -175,15 +174,22 @@ def add_until_refused(client: Client, first: int) -> tuple[int, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("budget", "disk_mib"), [("192mb", 48), ("32mb", 160)])
 @pytest.mark.parametrize("appendfsync", ["always", "everysec"])
 def test_a_full_disk_refuses_changes_nothing_and_recovers(
-    tmp_path: pathlib.Path, appendfsync: str
+    tmp_path: pathlib.Path, appendfsync: str, budget: str, disk_mib: int
 ) -> None:
-    with mounted(tmp_path / "disk", f"size={DISK_MIB}m") as disk:
+    """With a large budget the log meets the end of the disk, with a small one also a flush does."""
+    with mounted(tmp_path / "disk", f"size={disk_mib}m") as disk:
         filler = disk / "filler"
         filler.write_bytes(b"\xaa" * FILLER_BYTES)
         (disk / "spare").write_bytes(b"\xaa" * SPARE_BYTES)
-        server = servers.respq(disk / "data", appendfsync=appendfsync, log_folder=tmp_path)
+        server = servers.respq(
+            disk / "data",
+            *("--memory-budget", budget),
+            appendfsync=appendfsync,
+            log_folder=tmp_path,
+        )
         with server, server.connect() as client:
             client.call("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")
             last, refusal = add_until_refused(client, 1)
