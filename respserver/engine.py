@@ -204,7 +204,9 @@ class Engine:
         self.kernel.resume(session)
 
     def input_waits(self, session: Session) -> None:
-        """A client sends on while nothing of it is executed: read no more of it until then."""
+        """Read nothing more of a client until its input is executed and flushes have caught up."""
+        if session.closed or session.transport.is_closing():
+            return
         if session.id not in self._stalled:
             session.transport.pause_reading()
             self._stalled.add(session.id)
@@ -243,7 +245,11 @@ class Engine:
             self.serve_ready()
             self._commit()
             self.kernel.ticking = False
-            self.releaser.release(self.kernel.take_dirty())
+            dirty = self.kernel.take_dirty()
+            self.releaser.release(dirty)
+            if self.upkeep.is_behind:
+                for session in dirty:
+                    self.input_waits(session)
             for session in self.kernel.take_unfinished():
                 self.kernel.resume(session)
             if self._stalled:
@@ -253,6 +259,8 @@ class Engine:
             self._fail(error)
 
     def _wake_stalled(self) -> None:
+        if self.upkeep.is_behind:
+            return
         for session_id in list(self._stalled):
             session = self.sessions.get(session_id)
             if session is None:

@@ -1,7 +1,8 @@
 """Work in the background of the tick: flushes of the memtable, log files zero-filled ahead.
 
 Rules: a flush is planned on the loop in slices of half a millisecond, written on a thread,
-installed on the loop; one at a time. No Python loop runs on a thread.
+installed on the loop; one at a time. One that finds the disk full is taken back and tried again
+later. No Python loop runs on a thread.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from streams.journal import Journal
 from streams.keyspace import Keyspace
 
 SLICE_S = 0.0005
+RETRY_MS = 1000
+BEHIND = 3
 
 
 class Loop(Threads, Protocol):
@@ -52,6 +55,7 @@ class Upkeep:
         self._planned = False
         self._asked = False
         self._spare_running = False
+        self._retry_ms = 0
         self.memtable_limit_bytes = 0
         self.flushes = 0
 
@@ -64,11 +68,23 @@ class Upkeep:
         """One slice. REQUIRES: the journal's tick is over. Raises StorageError."""
         if self._job is not None or self._flush_wanted():
             self._step_flush()
+        if self._keyspace.is_crowded:
+            self._keyspace.make_room(self._in_flight())
         if not self._spare_running and self._store.spare_wanted:
             self._prepare_spare()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the memtable has outgrown its share by far: writers must wait for flushes."""
+        return self._journal.memtable_bytes > BEHIND * self.memtable_limit_bytes
+
+    def _in_flight(self) -> set[int]:
+        return set() if self._job is None else self._job.sids
+
     def _flush_wanted(self) -> bool:
-        return self._asked or self._journal.memtable_bytes > self.memtable_limit_bytes
+        if not self._asked and self._journal.memtable_bytes <= self.memtable_limit_bytes:
+            return False
+        return self._clock.monotonic_ms() >= self._retry_ms
 
     def _step_flush(self) -> None:
         if self._job is None:
@@ -90,19 +106,23 @@ class Upkeep:
     def _written(self, _result: Any, error: BaseException | None) -> None:
         job = self._job
         assert job is not None
+        if error is None:
+            try:
+                job.install()
+            except StorageError as failure:
+                error = failure
+        self._job = None
+        if isinstance(error, DiskFull):
+            # what was planned becomes dirty again; the log still has it all
+            job.abort()
+            self._retry_ms = self._clock.monotonic_ms() + RETRY_MS
+            return
         if error is not None:
             self._fail(error)
             return
-        try:
-            job.install()
-        except StorageError as failure:
-            self._fail(failure)
-            return
-        self._job = None
         self.flushes += 1
         self._keyspace.make_room(set())
-        if self._flush_wanted():
-            self._begin_tick()
+        self._begin_tick()
 
     def _prepare_spare(self) -> None:
         self._spare_running = True

@@ -67,6 +67,11 @@ class FlushJob:
         """One slice of the plan; False once it is complete."""
         return next(self._slices, False)
 
+    @property
+    def sids(self) -> set[int]:
+        """The streams that were put into the flush: they must not leave memory before it ends."""
+        return set(self._written)
+
     def install(self) -> None:
         """The files are there: the store sees them, blocks leave the memtable.
 

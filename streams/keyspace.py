@@ -54,6 +54,7 @@ class Keyspace:
         self.cache = cache
         self.resident_limit_bytes = resident_limit_bytes
         self.resident_bytes = 0
+        self._crowded_bytes = resident_limit_bytes
         self.slot_of = slot_of
         self.rows: SortedDict[bytes, bytes | None] = SortedDict()
         self.frozen: SortedDict[bytes, bytes | None] = SortedDict()
@@ -331,7 +332,13 @@ class Keyspace:
             stream.dropped = True  # who still holds it must look the key up again
             self.resident_bytes -= sizes[stream.sid]
             left += 1
+        self._crowded_bytes = max(self.resident_limit_bytes, self.resident_bytes * 5 // 4)
         return left
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much was loaded that ``make_room`` is due."""
+        return self.resident_bytes > self._crowded_bytes
 
 
 def _ignore(_ns: int, _key: bytes) -> None:
