@@ -28,6 +28,8 @@ ARGS_MAX = cython.declare(cython.longlong, 2147483647)
 UNTRUSTED_ARGS_MAX = cython.declare(cython.longlong, 10)
 UNTRUSTED_BULK_BYTES_MAX = cython.declare(cython.longlong, 16384)
 
+LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
+
 
 def parse_integer(p, n, out):
     """A signed 64-bit integer in canonical decimal, as Redis' string2ll; False where it is none."""
@@ -169,7 +171,7 @@ class Args:
                         self.error = b"too big bulk count string"
                         return SCAN_ERROR
                     return SCAN_MORE
-                self.error = b"expected '$', got '" + p[:1] + b"'"
+                self.error = b"expected '$', got '" + p[:1].translate(LINE_ENDS) + b"'"
                 return SCAN_ERROR
             # most lengths have one to three digits: read them here, leave the odd ones to
             # parse_integer

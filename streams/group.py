@@ -38,6 +38,12 @@ class Consumer:
         self.active_ms = active_ms
         self.pending_count = 0
 
+    def was_active(self, now_ms: int64_t) -> None:
+        """Something was delivered to the consumer. Its last attempt cannot be older than that."""
+        self.active_ms = now_ms
+        if self.seen_ms < now_ms:
+            self.seen_ms = now_ms
+
 
 @cython.final
 @cython.cclass

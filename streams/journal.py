@@ -482,6 +482,6 @@ class Journal:
         for ms, seq, delivered_ms, count in rows:
             group.give(ms, seq, consumer, delivered_ms, count)
         if active_ms >= 0:
-            consumer.active_ms = active_ms
+            consumer.was_active(active_ms)
         self.memtable_bytes += ROW_OVERHEAD_BYTES * len(rows)
         self.touch(stream)

@@ -331,5 +331,5 @@ class Replay:
             delivered_ms = now_ms - self.number()
             group.give(self.ids_ms[i], self.ids_seq[i], consumer, delivered_ms, self.number())
         if active > 0:
-            consumer.active_ms = active - 1
+            consumer.was_active(active - 1)
         return 0
