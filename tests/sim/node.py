@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from lsmstore.errors import StorageError
 from lsmstore.options import StoreOptions
 from lsmstore.simfs import SimFS
 from lsmstore.store import Store
@@ -247,7 +248,7 @@ class SimSkin:
         error: BaseException | None = None
         try:
             result = work()
-        except Exception as caught:  # noqa: BLE001 - the engine is told, as a future would tell it
+        except (StorageError, OSError) as caught:
             error = caught
         self.news.append(lambda: done(result, error))
 
