@@ -22,12 +22,11 @@ Rules of this file:
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-
-from sortedcontainers import SortedDict
 
 from lsmstore import rows
 from lsmstore.block import Block
@@ -44,6 +43,7 @@ GONE: Final = 0xFFFFFFFFFFFFFFFF
 """The mark of a stream that was deleted: all its positions are dead."""
 
 MARKS_MAX: Final = 1 << 16
+SORT_ROWS: Final = 1024  # sorted by one call, which the event loop has to wait for
 
 
 def segment_path(directory: str, number: int) -> str:
@@ -52,6 +52,17 @@ def segment_path(directory: str, number: int) -> str:
 
 def row_path(directory: str, number: int) -> str:
     return f"{directory}/{number:08d}.row"
+
+
+def _ascending(unsorted: dict[bytes, bytes | None]) -> Iterator[Row]:
+    """Rows in the order of their keys; sorting all in one call would hold the event loop up."""
+    keys = list(unsorted)
+    parts: list[list[bytes]] = []
+    for start in range(0, len(keys), SORT_ROWS):
+        parts.append(sorted(keys[start : start + SORT_ROWS]))
+        time.sleep(0)
+    for key in heapq.merge(*parts):
+        yield key, unsorted[key]
 
 
 @dataclass
@@ -111,7 +122,7 @@ class Flush:
         self.dropped: list[int] = []
         self.bytes_written = 0
         self._runs: dict[int, PlannedRun] = {}
-        self._rows: SortedDict[bytes, bytes | None] = SortedDict()
+        self._rows: dict[bytes, bytes | None] = {}
         self._rows_bytes = 0
         self._marks: dict[int, int] = {}
         self._marked_upto: dict[int, int] = {}
@@ -213,7 +224,7 @@ class Flush:
         taken = rows.choose_merge(sizes, self._rows_bytes, files.options.row_files_max)
         self.merged = files.row_files[:taken]
         keep_tombstones = taken < len(files.row_files)
-        sources: list[Iterable[Row]] = [self._rows.items()]
+        sources: list[Iterable[Row]] = [_ascending(self._rows)]
         sources += [file.scan(b"", None, cached=False) for file in self.merged]
         after_lsn = min(
             [files.version.row_files[file.number].after_lsn for file in self.merged],

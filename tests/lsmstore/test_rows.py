@@ -10,10 +10,11 @@ from lsmstore import bloom, rows
 from lsmstore.cache import BlockCache
 from lsmstore.errors import Corruption
 from lsmstore.health import Health
+from lsmstore.options import StoreOptions
 from lsmstore.rowfile import RowBlock, RowFile, write_row_file
 from lsmstore.simfs import SimFS
 from lsmstore.store import Store
-from tests.lsmstore.support import SMALL, open_store
+from tests.lsmstore.support import SMALL, open_store, seeded
 
 KEYS = st.binary(max_size=3) | st.sampled_from([b"key%d" % i for i in range(40)])
 VALUES = st.none() | st.binary(max_size=40) | st.binary(min_size=200, max_size=300)
@@ -219,3 +220,20 @@ def test_merge_reads_lazily() -> None:
     endless = ((b"%09d" % i, b"v") for i in range(10**9))
     merged = rows.merge([endless], keep_tombstones=True)
     assert [next(merged)[0] for _ in range(3)] == [b"000000000", b"000000001", b"000000002"]
+
+
+def test_many_rows_added_in_any_order_are_written_in_theirs() -> None:
+    rng = seeded(3)
+    fs = SimFS()
+    store, _ = open_store(fs, StoreOptions())
+    model: dict[bytes, bytes] = {}
+    for _ in range(2):
+        work = store.begin_flush(0)
+        keys = [b"key%07d" % rng.randrange(10**6) for _ in range(5000)]
+        for key in keys:
+            model[key] = b"%d" % rng.randrange(1000)
+            work.add_row(key, model[key])
+        work.write()
+        work.install()
+    assert list(store.scan_rows(b"", None)) == sorted(model.items())
+    assert [store.get_row(key) for key in keys] == [model[key] for key in keys]
