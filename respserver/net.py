@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -118,6 +119,14 @@ class LoopSkin:
             for session in list(self.engine.sessions.values()):
                 session.transport.abort()
         self.stopped.set()
+
+    def unexpected(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback raised: a bug. What it left half done is not served any further."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and "transport" in context:
+            return  # a socket's own trouble; its connection is lost
+        traceback.print_exception(error)
+        self.fatal(error or RuntimeError(str(context.get("message"))))
 
     def shutdown(self) -> None:
         """Stop as on SIGTERM."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import resource
 import signal
@@ -22,6 +23,8 @@ from respserver.settings import Config
 from streams.replay import RecordError
 
 DESCRIPTORS_BESIDE_CLIENTS = 128
+# Resident streams are many containers and hardly any of them garbage: look through them rarely.
+COLLECTOR_THRESHOLDS = (100_000, 50, 50)
 
 
 class StartupError(Exception):
@@ -64,6 +67,9 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     if not servers:
         store.close()
         raise StartupError(f"none of the addresses {' '.join(config.bind)} is on this machine")
+    loop.set_exception_handler(skin.unexpected)
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, skin.shutdown)
     engine.settings_changed(frozenset())

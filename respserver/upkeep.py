@@ -1,8 +1,9 @@
 """Work in the background of the tick: flushes of the memtable, log files zero-filled ahead.
 
-Rules: a flush is planned on the loop in slices of half a millisecond, written on a thread,
-installed on the loop; one at a time. One that finds the disk full is taken back and tried again
-later. No Python loop runs on a thread.
+Rules: a flush is planned on the loop in slices of half a millisecond, longer ones where the
+memtable fills up again meanwhile, so that writers slow down instead of stopping; it is written on
+a thread and installed on the loop; one at a time. One that finds the disk full is taken back and
+tried again later. No Python loop runs on a thread.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from streams.keyspace import Keyspace
 
 SLICE_S = 0.0005
 RETRY_MS = 1000
-BEHIND = 3
+BEHIND = 4
+PRESSURE_SLICES = 8
+SLICES_MAX = 40
 
 
 class Loop(Threads, Protocol):
@@ -78,6 +81,11 @@ class Upkeep:
         """Whether the memtable has outgrown its share by far: writers must wait for flushes."""
         return self._journal.memtable_bytes > BEHIND * self.memtable_limit_bytes
 
+    def _slice_s(self) -> float:
+        """How long a slice may take: longer the further writers are ahead, to slow them down."""
+        pressure = self._journal.memtable_bytes / max(self.memtable_limit_bytes, 1)
+        return SLICE_S * min(1 + PRESSURE_SLICES * pressure * pressure, SLICES_MAX)
+
     def _in_flight(self) -> set[int]:
         return set() if self._job is None else self._job.sids
 
@@ -95,7 +103,7 @@ class Upkeep:
             self._planned = False
         if self._planned:
             return
-        stop_s = self._clock.perf_s() + SLICE_S
+        stop_s = self._clock.perf_s() + self._slice_s()
         while self._job.step():
             if self._clock.perf_s() > stop_s:
                 self._loop.call_soon(self._begin_tick)

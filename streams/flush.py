@@ -131,8 +131,7 @@ class FlushJob:
             if n % ROWS_PER_SLICE == 0:
                 yield True
         while self._waiting:
-            sid = next(iter(self._waiting))
-            self._write(self._waiting.pop(sid))
+            self._write(self._waiting.popitem()[1])
             yield True
         self._keyspace.before_drop = _ignore
         for sid in self._dead:

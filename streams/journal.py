@@ -41,6 +41,7 @@ from streams.group import Consumer, Group
 from streams.stream import Stream
 
 ENTRY_OVERHEAD_BYTES = cython.declare(cython.longlong, 8)
+DIRTY_STREAM_BYTES = cython.declare(cython.longlong, 3600)
 ROW_OVERHEAD_BYTES = cython.declare(cython.longlong, 24)
 
 
@@ -105,6 +106,7 @@ class Journal:
         if not stream.dirty:
             stream.dirty = True
             self.dirty.append(stream)
+            self.memtable_bytes += DIRTY_STREAM_BYTES
         return 0
 
     def want_ids(self, n):

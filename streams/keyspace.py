@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import heapq
 import json
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from sortedcontainers import SortedDict
 
 from lsmstore.block import Block, Run
+from lsmstore.errors import Corruption
 from lsmstore.store import Store
 from streams import rowkeys
 from streams.blockcache import BlockCache
@@ -115,7 +117,8 @@ class Keyspace:
             table[key] = value[1:]
             return value[1:]
         stream = self.stream_by_sid(rowkeys.sid_of(value))
-        assert stream is not None, key
+        if stream is None:
+            raise Corruption(self.store.path, 0, f"key {key!r} names a stream that has no header")
         stream.ns = ns
         stream.key = key
         table[key] = stream
@@ -183,8 +186,8 @@ class Keyspace:
         def ranked(
             rows: SortedDict[bytes, bytes | None], rank: int
         ) -> Iterator[tuple[bytes, int, bytes | None]]:
-            for row_key in list(rows.irange(start, end, inclusive=(True, False))):
-                yield row_key, rank, rows.get(row_key)
+            for row_key in rows.irange(start, end, inclusive=(True, False)):
+                yield row_key, rank, rows[row_key]
 
         stored = ((row_key, 2, value) for row_key, value in self.store.scan_rows(start, end))
         previous = None
@@ -284,24 +287,36 @@ class Keyspace:
         header = self.store.get_row(rowkeys.header_row(sid))
         if header is None:
             return None
-        stream = Stream(sid, 0, b"", self.read_block)
-        stream.load_header(header)
-        stream.attach(self.store.runs(sid))
-        groups: dict[int, Group] = {}
-        for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"G", sid)):
-            group = Group.load(rowkeys.suffix(row_key), value)
-            groups[group.gid] = group
-            stream.groups[group.name] = group
-        for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"P", sid)):
-            groups[rowkeys.gid_of_chunk(row_key)].pending.load_chunk(rowkeys.suffix(row_key), value)
-        for group in groups.values():
-            group.count_pending()
-        for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"X", sid)):
-            stream.load_page(rowkeys.suffix(row_key), value)
-        stream.stored = True
+        try:
+            stream = self._load(sid, header)
+        except (ValueError, KeyError, struct.error) as error:
+            raise Corruption(self.store.path, 0, f"rows of stream {sid}: {error!r}") from error
         self.by_sid[sid] = stream
         self.resident_bytes += stream.memory_bytes
         return stream
+
+    def _load(self, sid: int, header: bytes) -> Stream:
+        stream = Stream(sid, 0, b"", self.read_block)
+        stream.load_header(header)
+        stream.attach(self.store.runs(sid))
+        if stream.next_gid > 1:
+            self._load_groups(stream)
+        if stream.max_deleted_id != (0, 0):
+            for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"X", sid)):
+                stream.load_page(rowkeys.suffix(row_key), value)
+        stream.stored = True
+        return stream
+
+    def _load_groups(self, stream: Stream) -> None:
+        groups: dict[int, Group] = {}
+        for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"G", stream.sid)):
+            group = Group.load(rowkeys.suffix(row_key), value)
+            groups[group.gid] = group
+            stream.groups[group.name] = group
+        for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"P", stream.sid)):
+            groups[rowkeys.gid_of_chunk(row_key)].pending.load_chunk(rowkeys.suffix(row_key), value)
+        for group in groups.values():
+            group.count_pending()
 
     def mark_dirty(self, stream: Stream) -> None:
         """Replay touched this stream: its rows are behind."""
