@@ -87,8 +87,9 @@ class Session:
         self.feed(self, data)
 
     def eof_received(self) -> bool:
-        """The client will send nothing more: close."""
-        return False
+        """The client will send nothing more: close, once the replies of this tick are out."""
+        self.close_after_reply = self.queued
+        return self.queued
 
     def pause_writing(self) -> None:
         """The socket is full."""
