@@ -19,11 +19,14 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
     CONSUMER_DELETE := v sid, v gid, v cidx
     DELIVER         := v sid, v gid, v cidx, v now ms, u8 flags (1: NOACK), v entries read + 1, ids
     ACK             := v sid, v gid, ids
-    CLAIM           := v sid, v gid, v cidx, v now ms, v active ms + 1, ids, n * (v now - delivered
-    ms, v count) KEY_STREAM      := v namespace, v sid, str key KEY_STRING      := v namespace, str
-    key, str value KEY_DELETE      := v namespace, str key NAMESPACE       := v database, v
-    namespace ids             := v n, id first, then n - 1 times: zigzag v of the ms step, and the
-    seq (step 0: zigzag of the seq step)
+    CLAIM           := v sid, v gid, v cidx, v now ms, v active ms + 1, ids, n * age
+    KEY_STREAM      := v namespace, v sid, str key
+    KEY_STRING      := v namespace, str key, str value
+    KEY_DELETE      := v namespace, str key
+    NAMESPACE       := v database, v namespace
+    ids             := v n, id first, (n - 1) * step
+    step            := zigzag v of the ms step, then v seq (after a step of 0: zigzag v of its step)
+    age             := v now ms less delivered ms, v count
 """
 
 from __future__ import annotations
