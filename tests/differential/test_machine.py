@@ -15,6 +15,7 @@ clock is in them; `*` is asked for only where the last ID lies in the future.
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests import servers
 from tests.differential.transcript import DEFAULTS, Runner, mask, show, side_by_side
 from tests.respclient import Closed, Reply, encode, render
 from tests.servers import Server
@@ -219,6 +221,7 @@ class Machine(RuleBasedStateMachine):
         self.runners = [Runner(server, self.proto) for server in (self.voice, self.subject)]
         self.waiting: dict[str, Words] = {}  # connection -> the command that blocked
         self.differed = False
+        self.settings = dict(DEFAULTS)
         self.next_ms: dict[bytes, int] = {}
         self.near = [b"1-0"]  # the last IDs that were added
 
@@ -316,10 +319,13 @@ class Machine(RuleBasedStateMachine):
     def start(self, groups: list[tuple[bytes, bytes]]) -> None:
         for runner in self.runners:
             assert runner.control.call("FLUSHALL") == b"OK"
-            for setting, value in DEFAULTS:
-                assert runner.control.call("CONFIG", "SET", setting, value) == b"OK"
+            self.configure_anew(runner)
         for key, group in [(b"s", b"g"), *groups]:
             self.send("a", [b"XGROUP", b"CREATE", key, group, b"0", b"MKSTREAM"])
+
+    def configure_anew(self, runner: Runner) -> None:
+        for setting, value in self.settings.items():
+            assert runner.control.call("CONFIG", "SET", setting, value) == b"OK"
 
     def new_id(self, key: bytes, step: int) -> bytes:
         self.next_ms[key] = self.next_ms.get(key, 1) + step
@@ -426,7 +432,9 @@ class Machine(RuleBasedStateMachine):
         ),
     )
     def configure(self, name: str, setting: Words) -> None:
-        self.send(name, [b"CONFIG", b"SET", *setting])
+        if name not in self.waiting:
+            self.send(name, [b"CONFIG", b"SET", *setting])
+            self.settings[setting[0]] = setting[1]
 
     @rule(name=connections, key=keys, group=groups, how=losses)
     def lose(self, name: str, key: bytes, group: bytes, how: str) -> None:
@@ -485,8 +493,42 @@ class Machine(RuleBasedStateMachine):
             self.compare("end", (words,), found)
 
 
+class RestartingMachine(Machine):
+    """The same, and respq is stopped or killed now and then. redis-server goes on as it is."""
+
+    @rule(how=st.sampled_from(["not", "not", "kill", "kill", "stop"]))
+    def restart(self, how: str) -> None:
+        if how == "not":
+            return
+        note(f"respq: {how}")
+        for runner in self.runners:
+            runner.close_sessions()  # what waits is gone on both sides
+        self.waiting.clear()
+        self.runners[1].close()
+        assert self.subject.kill() == -9 if how == "kill" else self.subject.stop() == 0
+        self.subject.start()
+        self.runners[1] = Runner(self.subject, self.proto)
+        self.configure_anew(self.runners[1])
+        self.compare_everything()
+
+
 def text(outcome: Reply | str) -> str:
     return outcome if isinstance(outcome, str) else render(outcome)
+
+
+def run(machine: type[Machine], seed_: int, examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        seed(seed_)(machine),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 @pytest.mark.slow
@@ -498,15 +540,18 @@ def test_machine(first_voice: Server, subject: Server, protocol: int) -> None:
         proto = protocol
 
     Both.subject = subject
-    run_state_machine_as_test(
-        seed(SEED + protocol)(Both),
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            database=None,
-            print_blob=True,
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(Both, SEED + protocol, EXAMPLES, STEPS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_machine_with_restarts(first_voice: Server, tmp_path: pathlib.Path) -> None:
+    """Whatever was answered is the same after a restart, to the byte."""
+    with servers.respq(tmp_path / "data") as server:
+
+        class Both(RestartingMachine):
+            voice = first_voice
+            subject = server
+            proto = 3
+
+        run(Both, SEED, EXAMPLES // 6, STEPS)

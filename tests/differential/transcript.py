@@ -375,7 +375,7 @@ class Runner:
         self.sessions: dict[str, Session] = {}
 
     def close(self) -> None:
-        self._close_sessions()
+        self.close_sessions()
         self.control.close()
 
     def __enter__(self) -> Runner:
@@ -393,7 +393,7 @@ class Runner:
             self._no_stray_bytes()
             return outcomes
         finally:
-            self._close_sessions()
+            self.close_sessions()
 
     def _no_stray_bytes(self) -> None:
         for name, session in self.sessions.items():
@@ -406,7 +406,7 @@ class Runner:
                 if tail != expected and not tail.startswith(b"-NOAUTH"):
                     raise AssertionError(f"connection {name} had bytes left over: {tail!r}")
 
-    def _close_sessions(self) -> None:
+    def close_sessions(self) -> None:
         for session in self.sessions.values():
             session.client.close()
         left = any(session.waiting_for is not None for session in self.sessions.values())
