@@ -359,19 +359,28 @@ class Engine:
 
         def done(blocks: list[Block] | None, error: BaseException | None) -> None:
             parked.cold = False
-            if blocks is not None and error is None:
-                for (run, index), block in zip(wanted, blocks, strict=True):
-                    if run.blocks[index] is None:
-                        self.keyspace.cache.add(run, index, block)
+            self.begin_tick()
+            if parked.group is not None:  # those behind it in the line have waited for it
+                self._ready.update([(key, None) for key in parked.keys if key in self.waiters])
             if session.blocked is not parked:
                 return
-            self.begin_tick()
+            self._keep_blocks(wanted, blocks)
             in_place = error is not None or len(missing) <= COLD_READ_BLOCKS
             if self.kernel.retry(session, wire, in_place):
                 self._unpark(parked)
                 self.kernel.resume(session)
+            elif not parked.cold and not parked.keys:
+                self._unpark(parked)
+                self.kernel.park(session)
+            self.keyspace.cache.make_room()
 
         self.skin.in_thread(read, done)
+
+    def _keep_blocks(self, wanted: list[tuple[Run, int]], blocks: list[Block] | None) -> None:
+        """Keep blocks that were read on a thread until ``make_room`` of the cache is called."""
+        for (run, index), block in zip(wanted, blocks or (), strict=False):
+            if run.blocks[index] is None:
+                self.keyspace.cache.add(run, index, block)
 
     def on_change(self, ns: int, key: bytes) -> None:
         """A key grew, appeared or vanished."""
@@ -402,7 +411,11 @@ class Engine:
                     continue  # Redis leaves plain readers of a key that became another type waiting
                 for parked in line:
                     session = parked.session
-                    if session.blocked is not parked or parked.cold:
+                    if session.blocked is not parked:
+                        continue
+                    if parked.cold:
+                        if grouped:
+                            break  # it keeps its place
                         continue
                     if self.kernel.retry(session, parked.wire, False):
                         self._unpark(parked)
@@ -498,11 +511,10 @@ class Engine:
                 # the count is already sent, so the only honest end is to close
                 session.transport.abort()
                 return
-            for (run, index), block in zip(cold, blocks, strict=True):
-                if run.blocks[index] is None:
-                    self.keyspace.cache.add(run, index, block)
+            self._keep_blocks(cold, blocks)
             if session.stream_reply is reply:
                 self._pump(session)
+            self.keyspace.cache.make_room()
 
         self.skin.in_thread(read, done)
 

@@ -69,6 +69,7 @@ class Reader:
         self.find(context, session)
         served = self.plan(context)
         if served < -1:
+            context.retry = encode_command(self.words(context))
             return VERB_COLD
 
         if served > 0:
@@ -363,8 +364,8 @@ class Reader:
         out.put(body.p, body.n)
         return 0
 
-    def wait(self, context, session):
-        """Nothing to give yet: leave behind what the client waits for."""
+    def words(self, context):
+        """The command as it is to be run again: ``$`` is what was last when it came."""
         args: Args = context.args
         i: cython.Py_ssize_t
         ids: cython.Py_ssize_t = self.first + self.n
@@ -372,6 +373,13 @@ class Reader:
         for i in range(self.n):
             if args.is_char(ids + i, 36):
                 words[ids + i] = b"%d-%d" % (self.parts[i].ms, self.parts[i].seq)
+        return words
+
+    def wait(self, context, session):
+        """Nothing to give yet: leave behind what the client waits for."""
+        args: Args = context.args
+        i: cython.Py_ssize_t
+        words: list = self.words(context)
         context.wait_keys = [(session.db, words[self.first + i]) for i in range(self.n)]
         context.wait_group = args.word(self.group_at) if self.group_at else None
         context.retry = encode_command(words)

@@ -22,7 +22,7 @@ class BlockCache:
         self._held: deque[tuple[Run, int, int]] = deque()
 
     def add(self, run: Run, index: int, block: Block) -> None:
-        """Keep a block that was just read."""
+        """Keep a block that was just read, at least until ``make_room``."""
         run.blocks[index] = block
         self.loads += 1
         self._keep(run, index, block.memory_bytes)
@@ -32,10 +32,14 @@ class BlockCache:
         for index, block in enumerate(run.blocks):
             if block is not None:
                 self._keep(run, index, block.memory_bytes)
+        self.make_room()
 
     def _keep(self, run: Run, index: int, size: int) -> None:
         self._held.append((run, index, size))
         self.held_bytes += size
+
+    def make_room(self) -> None:
+        """Let go of the oldest blocks until the others fit; the youngest stays."""
         while self.held_bytes > self.capacity_bytes and len(self._held) > 1:
             old, at, freed = self._held.popleft()
             old.blocks[at] = None

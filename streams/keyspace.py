@@ -277,6 +277,7 @@ class Keyspace:
         """Read a cold block and keep it."""
         block = self.store.read_block(run, index)
         self.cache.add(run, index, block)
+        self.cache.make_room()
         return block
 
     def stream_by_sid(self, sid: int) -> Stream | None:
