@@ -378,7 +378,6 @@ class Reader:
     def wait(self, context, session):
         """Nothing to give yet: leave behind what the client waits for."""
         args: Args = context.args
-        i: cython.Py_ssize_t
         words: list = self.words(context)
         context.wait_keys = [(session.db, words[self.first + i]) for i in range(self.n)]
         context.wait_group = args.word(self.group_at) if self.group_at else None
