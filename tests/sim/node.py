@@ -87,6 +87,22 @@ class Transport:
         self.closed = False
         self.aborted = False
         self.due: deque[int] = deque()
+        self.reading = True
+        self.unread = bytearray()
+        """Arrived while the node read nothing."""
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+        self.node.skin.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.reading and self.unread and not self.closed and self.session is not None:
+            data = bytes(self.unread)
+            self.unread.clear()
+            self.node.engine.kernel.feed(self.session, data)
 
     def write(self, data: bytes) -> None:
         assert not self.closed, "written to after close"
@@ -143,7 +159,10 @@ class SimClient:
         self.feed(encode([as_bytes(word) for word in words]))
 
     def feed(self, data: bytes) -> None:
-        self.node.engine.kernel.feed(self.session, data)
+        if self.transport.reading:
+            self.node.engine.kernel.feed(self.session, data)
+        else:
+            self.transport.unread += data
 
     def replies(self) -> list[bytes]:
         """The whole replies that have arrived and were not taken yet."""
