@@ -494,7 +494,15 @@ class Machine(RuleBasedStateMachine):
 
 
 class RestartingMachine(Machine):
-    """The same, and respq is stopped or killed now and then. redis-server goes on as it is."""
+    """The same, and respq is stopped or killed now and then. redis-server goes on as it is.
+
+    SAVE flushes respq's memtable, so what comes back comes from segments, rows and the log.
+    """
+
+    @rule(name=connections, how=st.sampled_from(["now", "in a pipeline"]), data=st.data())
+    def save(self, name: str, how: str, data: st.DataObject) -> None:
+        around = [data.draw(simple_commands(self.near)) for _ in range(3 if how != "now" else 0)]
+        self.send(name, *around[:1], [b"SAVE"], *around[1:])
 
     @rule(how=st.sampled_from(["not", "not", "kill", "kill", "stop"]))
     def restart(self, how: str) -> None:
