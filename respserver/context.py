@@ -92,11 +92,19 @@ class VerbContext:
         return 0
 
     def load_or_park(self, stream, start, stop):
-        """Whether the verb must wait for cold blocks of [start, stop); one or two are no reason."""
+        """Whether the verb must wait for cold blocks of [start, stop); one or two are no reason.
+
+        Otherwise they are read now: a block that is damaged is found before anything has changed.
+        """
+        limit: cython.Py_ssize_t = COLD_BLOCKS_IN_PLACE + 1
         if not self.may_park:
+            limit = COLD_BLOCKS_AT_ONCE
+        few: list = stream.missing(start, stop, limit)
+        if len(few) == 0:
             return False
-        few: list = stream.missing(start, stop, COLD_BLOCKS_IN_PLACE + 1)
-        if len(few) <= COLD_BLOCKS_IN_PLACE:
+        if not self.may_park or len(few) < limit:
+            for run, index in few:
+                stream.loader(run, index)
             return False
         self.missing = stream.missing(start, stop, COLD_BLOCKS_AT_ONCE)
         self.retry = encode_command(self.args.words())
