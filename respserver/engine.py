@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from cluster.slots import key_slot
 from lsmstore.block import Block, Run
-from lsmstore.errors import DiskFull, StorageError
+from lsmstore.errors import Corruption, DiskFull, InputOutputError, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
 from respserver.call import Call
@@ -47,7 +47,7 @@ COLD_READ_BLOCKS = 256
 MEMTABLE_SHARE = 4
 CACHE_SHARE = 4
 RESIDENT_SHARE = 4
-MISCONF = b"MISCONF Errors writing to the AOF file: No space left on device"
+MISCONF = b"MISCONF Errors writing to the AOF file: "
 
 
 class Skin(Protocol):
@@ -287,6 +287,11 @@ class Engine:
         self.failed = True
         self.skin.fatal(error)
 
+    def _refuse_and_fail(self, error: StorageError) -> ReplyError:
+        """The storage failed within a command: nobody is told anything any more."""
+        self._fail(error)
+        return ReplyError(MISCONF + str(error).encode())
+
     def _make_call(self, argv: list[bytes], session: Session) -> Call:
         return Call(argv, session, self)
 
@@ -294,7 +299,9 @@ class Engine:
         try:
             self.store.make_room(record_bytes, frees_space=frees_space)
         except DiskFull:
-            raise ReplyError(MISCONF) from None
+            raise ReplyError(MISCONF + b"No space left on device") from None
+        except StorageError as error:
+            raise self._refuse_and_fail(error) from None
         return max(self.store.log_room, record_bytes)
 
     def _log_room_changed(self) -> None:
@@ -307,7 +314,7 @@ class Engine:
             self.verbs.log_room = self._make_room(wanted, False)
 
     def _write(self, session: Session, data: bytes, is_last: bool, reply: LongReply | None) -> None:
-        if session.closed:
+        if session.closed or self.failed:
             return
         if data:
             session.transport.write(data)
@@ -488,14 +495,20 @@ class Engine:
     def _pump(self, session: Session) -> None:
         """Send more of a long reply, as much as the socket takes."""
         reply = session.stream_reply
-        if not isinstance(reply, LongReply) or not reply.begun or session.closed:
+        if not isinstance(reply, LongReply) or not reply.begun or session.closed or self.failed:
             return
         while not reply.done and not session.paused:
             cold = reply.cold()
             if cold:
                 self._load_for(session, reply, cold)
                 return
-            session.transport.write(reply.piece())
+            try:
+                piece = reply.piece()
+            except (Corruption, InputOutputError):
+                # the count is already sent, so the only honest end is to close
+                session.transport.abort()
+                return
+            session.transport.write(piece)
         if reply.done:
             session.stream_reply = None
             self.skin.call_soon(lambda: self.kernel.resume(session))
@@ -508,8 +521,7 @@ class Engine:
 
         def done(blocks: list[Block] | None, error: BaseException | None) -> None:
             if error is not None or blocks is None:
-                # the count is already sent, so the only honest end is to close
-                session.transport.abort()
+                session.transport.abort()  # as in _pump
                 return
             self._keep_blocks(cold, blocks)
             if session.stream_reply is reply:
@@ -522,8 +534,11 @@ class Engine:
 
     def flush_now(self) -> None:
         """Sync the log and begin to move the memtable into segments."""
-        self._commit()
-        self.store.sync()
+        try:
+            self._commit()
+            self.store.sync()
+        except StorageError as error:
+            raise self._refuse_and_fail(error) from None
         self.last_save_ms = self.now_ms
         self.upkeep.ask_flush()
 

@@ -17,7 +17,7 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.string import memcmp
 from cython.cimports.respserver.replies import encode
 
-from lsmstore.errors import Corruption
+from lsmstore.errors import Corruption, InputOutputError
 from respserver.context import encode_command
 from respserver.errors import (
     NOAUTH,
@@ -257,9 +257,9 @@ class Kernel:
         except WrongTypeError:
             status = VERB_DONE
             self.refuse(session, verb, before, WRONGTYPE)
-        except Corruption as damage:
+        except (Corruption, InputOutputError) as unreadable:
             status = VERB_DONE
-            self.refuse(session, verb, before, b"ERR data is damaged: " + str(damage).encode())
+            self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())
         if status == VERB_DONE:
             return 0
         if status == VERB_BLOCK:
@@ -324,9 +324,9 @@ class Kernel:
         except ReplyError as refusal:
             status = VERB_DONE
             self.refuse(session, verb, before, refusal.line)
-        except Corruption as damage:
+        except (Corruption, InputOutputError) as unreadable:
             status = VERB_DONE
-            self.refuse(session, verb, before, b"ERR data is damaged: " + str(damage).encode())
+            self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())
         finally:
             self.verbs.may_park = True
         if status == VERB_DONE:
