@@ -47,7 +47,8 @@ COLD_READ_BLOCKS = 256
 MEMTABLE_SHARE = 4
 CACHE_SHARE = 4
 RESIDENT_SHARE = 4
-MISCONF = b"MISCONF Errors writing to the AOF file: "
+MISCONF = b"MISCONF Errors writing to the AOF file: No space left on device"
+FAILED = b"MISCONF Errors writing to the AOF file: "
 
 
 class Skin(Protocol):
@@ -290,7 +291,7 @@ class Engine:
     def _refuse_and_fail(self, error: StorageError) -> ReplyError:
         """The storage failed within a command: nobody is told anything any more."""
         self._fail(error)
-        return ReplyError(MISCONF + str(error).encode())
+        return ReplyError(FAILED + str(error).encode())
 
     def _make_call(self, argv: list[bytes], session: Session) -> Call:
         return Call(argv, session, self)
@@ -299,7 +300,7 @@ class Engine:
         try:
             self.store.make_room(record_bytes, frees_space=frees_space)
         except DiskFull:
-            raise ReplyError(MISCONF + b"No space left on device") from None
+            raise ReplyError(MISCONF) from None
         except StorageError as error:
             raise self._refuse_and_fail(error) from None
         return max(self.store.log_room, record_bytes)
