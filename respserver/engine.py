@@ -248,6 +248,7 @@ class Engine:
             self.kernel.ticking = False
             dirty = self.kernel.take_dirty()
             self.releaser.release(dirty)
+            self.upkeep.step()  # before anybody goes on: it may write what is in the log, no more
             if self.upkeep.is_behind:
                 for session in dirty:
                     self.input_waits(session)
@@ -255,7 +256,6 @@ class Engine:
                 self.kernel.resume(session)
             if self._stalled:
                 self._wake_stalled()
-            self.upkeep.step()
         except StorageError as error:
             self._fail(error)
 

@@ -8,6 +8,7 @@ import pytest
 
 from lsmstore.simfs import LOSE_ALL
 from streams.flush import FlushJob
+from tests.respclient import encode
 from tests.seeds import seeds
 from tests.sim.dump import difference, dump
 from tests.sim.node import SimNode
@@ -84,3 +85,31 @@ def test_a_flush_that_is_taken_back_has_lost_nothing(seed: int) -> None:
             node.flush()
         after = node.reopen(node.fs.crash(rng, LOSE_ALL))
         assert difference(before, dump(after)) == ""
+
+
+def test_a_flush_holds_nothing_that_the_log_has_not() -> None:
+    """A client goes on in the midst of a tick, behind its commit: that is not in the log yet."""
+    node = SimNode(slow_slices=True)
+    other = node.connect()
+    for i in range(1, 31):
+        node.call("XADD", "big", f"{i}-1", "f", "v" * 10_000)
+    node.call("XADD", "s", "1-1", "f", "v")
+    node.engine.upkeep.ask_flush()
+    node.skin.soon.popleft()()
+    node.clock.perf_step_s = 0
+    other.feed(
+        encode([b"XRANGE", b"big", b"-", b"+"])
+        + encode([b"XADD", b"s", b"100-1", b"f", b"v"])
+        + encode([b"XADD", b"big", b"100-1", b"f", b"v"])
+    )
+    while node.skin.soon and not node.skin.work:
+        node.skin.soon.popleft()()
+    while node.skin.work:
+        node.skin._work(*node.skin.work.pop(0))
+    while node.skin.news:
+        node.skin.news.popleft()()
+    after = node.reopen(node.fs.crash(random.Random(0), LOSE_ALL))
+    for key in (b"s", b"big"):
+        stream = after.engine.keyspace.stream(1, key)
+        assert stream is not None
+        assert stream.applied_lsn <= after.recovered_lsn
