@@ -5,7 +5,7 @@ Row keys, big-endian so that they sort as they read::
     key row       := 'K' u32 namespace, u16 slot, 5 bytes hash of the name (38 bits), name
     stream header := 'S' u64 sid                          value: streams/stream.py
     group         := 'G' u64 sid, u32 gid                 value: streams/group.py
-    pending chunk := 'P' u64 sid, u32 gid, u32 chunk      value: streams/pending.py
+    pending chunk := 'P' u64 sid, u32 gid, u32 chunk      value: streams/chunk.py
     deleted page  := 'X' u64 sid, u32 page                value: 512 bytes, a bit a position
     directory     := 'N'                                  value: JSON, see streams/keyspace.py
 
