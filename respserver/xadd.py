@@ -55,6 +55,8 @@ def xadd(context, session):
     context.reserve(wire + args.n[1] + RECORD_BYTES, False)
     if trim.given and trim.by_id and stream is not None:
         stream.seek(trim.threshold, trim.seq)
+    if stream is not None and not stream.node_open and stream.node_count > 0:
+        stream.reopen_node()
 
     if stream is None:
         stream = context.journal.create_stream(context.keys.namespaces[session.db], args.word(1))

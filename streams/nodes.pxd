@@ -12,6 +12,7 @@ cdef class NodedEntries(Entries):
     cdef uint64_t node_ms
     cdef uint64_t node_seq
     cdef uint64_t node_live
+    cdef uint64_t node_adds
     cdef readonly Py_ssize_t node_bytes
     cdef uint32_t node_field_count
     cdef Buf node_fields
@@ -24,6 +25,7 @@ cdef class NodedEntries(Entries):
     cdef void account(self, const char* args, uint32_t n_args, uint64_t ms, uint64_t seq,
                       bint new_node) noexcept
     cdef void note_node_start(self, uint64_t pos) noexcept
+    cdef int reopen_node(self) except -1
     cdef void node_entries_gone(self, uint64_t n) noexcept
     cdef uint64_t next_node_start(self, uint64_t pos) noexcept
     cdef uint64_t node_start_at(self, uint64_t pos) noexcept

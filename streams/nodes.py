@@ -15,6 +15,7 @@ import cython
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 from cython.cimports.libc.string import memcmp
+from cython.cimports.lsmstore.block import read_entry_id
 from cython.cimports.streams.listpack import int_size, string_size
 
 from lsmstore.block import Block, Run
@@ -49,9 +50,7 @@ class NodedEntries(Entries):
             max_bytes = NODE_BYTES_MAX
         if self.node_bytes + total >= max_bytes:
             return True
-        return max_entries > 0 and self.end_pos - self.node_pos >= cython.cast(
-            uint64_t, max_entries
-        )
+        return max_entries > 0 and self.node_adds >= cython.cast(uint64_t, max_entries)
 
     def account(self, args, n_args, ms, seq, new_node):
         """Reckon the open node's listpack after the entry whose arguments start at ``args``."""
@@ -67,13 +66,10 @@ class NodedEntries(Entries):
         values: cython.Py_ssize_t = 0
         size: cython.Py_ssize_t
         if new_node:
-            self.note_node_start(self.end_pos)
-            self.node_count += 1
-            self.node_open = True
-            self.node_pos = self.end_pos
             self.node_ms = ms
             self.node_seq = seq
             self.node_live = 0
+            self.node_adds = 0
             self.node_field_count = fields
             self.node_fields.n = 0
         same = fields == self.node_field_count
@@ -114,6 +110,48 @@ class NodedEntries(Entries):
             size += int_size(fields) + names + int_size(2 * cython.cast(int64_t, fields) + 4)
         self.node_bytes = size
         self.node_live += 1
+        self.node_adds += 1
+
+    def reopen_node(self):
+        """Go on filling the last node that has live entries: the one behind it was emptied.
+
+        Its listpack is reckoned from its entries; those that a trim took with their block count
+        for nothing. Where the end of that node is on disk already, the next entry starts a new one.
+        May read blocks.
+        """
+        block: Block
+        p: cython.p_const_char
+        ms: uint64_t = 0
+        seq: uint64_t = 0
+        n_args: uint32_t
+        pos: uint64_t = self.previous_live(self.end_pos)
+        end: uint64_t = self.next_node_start(pos)
+        gone: uint64_t = 0
+        i: uint32_t
+        while self.node_starts_n > 0 and self.node_starts[self.node_starts_n - 1] > pos:
+            self.node_starts_n -= 1
+        if self.next_node_start(pos) != self.end_pos:
+            return 0
+        self.node_pos = self.node_start_at(pos)
+        self.node_open = True
+        pos = self.node_pos if self.node_pos > self.mark_pos else self.mark_pos
+        self.node_adds = 0
+        while pos < end:
+            block = self.block_at(pos)
+            i = cython.cast(uint32_t, pos - block.first_pos)
+            p = read_entry_id(
+                block.base + block.start_of(i), cython.address(ms), cython.address(seq)
+            )
+            p += 1
+            n_args = 0
+            while p[0] != 13:
+                n_args = n_args * 10 + cython.cast(uint32_t, p[0] - 48)
+                p += 1
+            self.account(p + 2, n_args, ms, seq, self.node_adds == 0)
+            gone += self.is_deleted(pos)
+            pos += 1
+        self.node_entries_gone(gone)
+        return 0
 
     def note_node_start(self, pos):
         """Remember that a virtual node starts at ``pos``."""
@@ -129,7 +167,7 @@ class NodedEntries(Entries):
 
     def node_entries_gone(self, n):
         """``n`` live entries of the open node were marked deleted in its listpack."""
-        gone: uint64_t = self.end_pos - self.node_pos - self.node_live
+        gone: uint64_t = self.node_adds - self.node_live
         self.node_bytes += int_size(self.node_live - n) - int_size(self.node_live)
         self.node_bytes += int_size(gone + n) - int_size(gone)
         self.node_live -= n

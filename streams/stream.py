@@ -10,8 +10,8 @@ strings::
 
     u8 version, u64 applied_lsn, u64 base_sid, u64 base_end_pos (0: no base), u64 length, u64
     entries_added, u64 node_count, u64 mark_pos, u64 end_pos, u64 last ms, seq, u64 max deleted ms,
-    seq, u32 next_gid, u8 node_open, u64 node_pos, u64 node ms, seq, u64 node_live, u64 node_bytes,
-    u32 node_field_count
+    seq, u32 next_gid, u8 node_open, u64 node_pos, u64 node ms, seq, u64 node_live, u64 node_adds,
+    u64 node_bytes, u32 node_field_count
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from streams.deleted import DeletedPage
 from streams.group import Group
 from streams.nodes import NodedEntries
 
-HEADER = struct.Struct("<BQQQQQQQQQQQQIBQQQQQI")
+HEADER = struct.Struct("<BQQQQQQQQQQQQIBQQQQQQI")
 HEADER_VERSION = 1
 BLOCK_LOGICAL_BYTES = cython.declare(cython.Py_ssize_t, 16384)
 BLOCK_WIRE_BYTES = cython.declare(cython.Py_ssize_t, 32768)
@@ -79,6 +79,13 @@ class Stream(NodedEntries):
             n_args = n_args * 10 + cython.cast(uint32_t, p[0] - 48)
             p += 1
         p += 2
+        if new_node:
+            self.note_node_start(self.end_pos)
+            self.node_count += 1
+            self.node_open = True
+            self.node_pos = self.end_pos
+        elif not self.node_open:
+            self.reopen_node()
         self.account(p, n_args, ms, seq, new_node)
         block.append(wire, n, ms, seq, (wire + n - p) - 6 * n_args + 16)
         if self.length == 0:
@@ -350,6 +357,7 @@ class Stream(NodedEntries):
                 self.node_ms,
                 self.node_seq,
                 self.node_live,
+                self.node_adds,
                 self.node_bytes,
                 self.node_field_count,
             )
@@ -380,6 +388,7 @@ class Stream(NodedEntries):
             self.node_ms,
             self.node_seq,
             self.node_live,
+            self.node_adds,
             self.node_bytes,
             self.node_field_count,
         ) = HEADER.unpack_from(data)
