@@ -101,7 +101,10 @@ def clients_section(call: Call) -> Iterable[Line]:
     yield "clients_in_timeout_table", 0
     yield "total_watched_keys", 0
     yield "total_blocking_keys", len(keys)
-    yield "total_blocking_keys_on_nokey", 0
+    yield (
+        "total_blocking_keys_on_nokey",  # a reader of a group is woken when the key goes away
+        len({key for waiting in blocked if waiting.group is not None for key in waiting.keys}),
+    )
 
 
 def memory_section(call: Call) -> Iterable[Line]:
