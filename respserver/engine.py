@@ -115,6 +115,7 @@ class Engine:
             skin,
             self.begin_tick,
             self._log_room_changed,
+            self._set_timer,
             self._fail,
         )
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
@@ -282,7 +283,7 @@ class Engine:
         if journal.count:
             self.store.commit(journal.log.view(), journal.count)
             journal.committed()
-            self.verbs.log_room = self.store.log_room
+            self._log_room_changed()
 
     def _fail(self, error: BaseException) -> None:
         self.failed = True
@@ -297,6 +298,8 @@ class Engine:
         return Call(argv, session, self)
 
     def _make_room(self, record_bytes: int, frees_space: bool) -> int:
+        if self.upkeep.refuses_writes and not frees_space:
+            raise ReplyError(MISCONF)
         try:
             self.store.make_room(record_bytes, frees_space=frees_space)
         except DiskFull:
@@ -306,7 +309,7 @@ class Engine:
         return max(self.store.log_room, record_bytes)
 
     def _log_room_changed(self) -> None:
-        self.verbs.log_room = self.store.log_room
+        self.verbs.log_room = 0 if self.upkeep.refuses_writes else self.store.log_room
 
     def reserve(self, record_bytes: int) -> None:
         """Make sure that so many more bytes of records fit in the log."""
@@ -466,6 +469,7 @@ class Engine:
             self.waiters.next_deadline_ms(),
             self.releaser.next_sync_ms(),
             self.limits.next_deadline_ms(),
+            self.upkeep.next_deadline_ms(),
         ]
         known = [deadline for deadline in deadlines if deadline is not None]
         self.skin.set_timer(min(known) if known else None)
@@ -482,6 +486,7 @@ class Engine:
             self._too_much_output(session)
         for session in self.limits.silent(now_ms, self.clock.wall_ms()):
             session.transport.close()
+        self.upkeep.on_timer(now_ms)
         self._set_timer()
 
     # ── long replies ─────────────────────────────────────────────────────────────────────────────

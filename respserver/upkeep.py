@@ -3,7 +3,8 @@
 Rules: a flush is planned on the loop in slices of half a millisecond, longer ones where the
 memtable fills up again meanwhile, so that writers slow down instead of stopping; it is written on
 a thread and installed on the loop; one at a time. One that finds the disk full is taken back and
-tried again later. No Python loop runs on a thread.
+tried again later; until then nobody waits for it: writers are refused once the log is full, too, or
+the memtable is beyond all measure. No Python loop runs on a thread.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from streams.keyspace import Keyspace
 SLICE_S = 0.0005
 RETRY_MS = 1000
 BEHIND = 4
+BEHIND_FULL_DISK = 16
 PRESSURE_SLICES = 8
 SLICES_MAX = 40
 
@@ -44,6 +46,7 @@ class Upkeep:
         loop: Loop,
         begin_tick: Callable[[], None],
         log_room_changed: Callable[[], None],
+        set_timer: Callable[[], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self._keyspace = keyspace
@@ -53,12 +56,13 @@ class Upkeep:
         self._loop = loop
         self._begin_tick = begin_tick
         self._log_room_changed = log_room_changed
+        self._set_timer = set_timer
         self._fail = fail
         self._job: FlushJob | None = None
         self._planned = False
         self._asked = False
         self._spare_running = False
-        self._retry_ms = 0
+        self._retry_ms: int | None = None
         self.memtable_limit_bytes = 0
         self.flushes = 0
 
@@ -79,7 +83,24 @@ class Upkeep:
     @property
     def is_behind(self) -> bool:
         """Whether the memtable has outgrown its share by far: writers must wait for flushes."""
+        if self._retry_ms is not None:
+            return False
         return self._journal.memtable_bytes > BEHIND * self.memtable_limit_bytes
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether flushes find the disk full while the log, whose files are smaller, does not."""
+        limit_bytes = BEHIND_FULL_DISK * self.memtable_limit_bytes
+        return self._retry_ms is not None and self._journal.memtable_bytes > limit_bytes
+
+    def next_deadline_ms(self) -> int | None:
+        """When a flush that found the disk full is tried again."""
+        return self._retry_ms if self._job is None else None
+
+    def on_timer(self, now_ms: int) -> None:
+        """Try again if it is time."""
+        if self._job is None and self._retry_ms is not None and now_ms >= self._retry_ms:
+            self._begin_tick()
 
     def _slice_s(self) -> float:
         """How long a slice may take: longer the further writers are ahead, to slow them down."""
@@ -90,9 +111,9 @@ class Upkeep:
         return set() if self._job is None else self._job.sids
 
     def _flush_wanted(self) -> bool:
-        if not self._asked and self._journal.memtable_bytes <= self.memtable_limit_bytes:
-            return False
-        return self._clock.monotonic_ms() >= self._retry_ms
+        if self._retry_ms is not None:
+            return self._clock.monotonic_ms() >= self._retry_ms
+        return self._asked or self._journal.memtable_bytes > self.memtable_limit_bytes
 
     def _step_flush(self) -> None:
         if self._job is None:
@@ -124,10 +145,13 @@ class Upkeep:
             # what was planned becomes dirty again; the log still has it all
             job.abort()
             self._retry_ms = self._clock.monotonic_ms() + RETRY_MS
+            self._set_timer()
+            self._begin_tick()
             return
         if error is not None:
             self._fail(error)
             return
+        self._retry_ms = None
         self.flushes += 1
         self._keyspace.make_room(set())
         self._begin_tick()
