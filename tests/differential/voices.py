@@ -21,7 +21,21 @@ class Voice:
     steps: dict[str, list[str]]  # case -> steps
 
 
+_BLOCKING = "a[info:blocked_clients,total_blocking_keys,total_blocking_keys_on_nokey]> INFO clients"
+
 VOICES = (
+    Voice(
+        "8.2.3",
+        "total_blocking_keys and total_blocking_keys_on_nokey came with 7.2.",
+        {
+            "server/INFO counts those who wait, by key": [
+                _BLOCKING,
+                f"{_BLOCKING} #2",
+                f"{_BLOCKING} #3",
+                f"{_BLOCKING} #4",
+            ],
+        },
+    ),
     Voice(
         "7.4",
         "Redis 8.2 brought XDELEX, XACKDEL and the words KEEPREF, DELREF, ACKED; 7.4 has "
@@ -177,6 +191,9 @@ VOICES = (
             ],
             "blocking/a key that becomes another type": [
                 "a<",
+            ],
+            "server/INFO counts those who wait, by key": [
+                "c<",
             ],
             "blocking/a key deleted and made again at once": [
                 "a<",
