@@ -16,6 +16,7 @@ cdef class NodedEntries(Entries):
     cdef readonly Py_ssize_t node_bytes
     cdef uint32_t node_field_count
     cdef Buf node_fields
+    cdef list node_holes
     cdef uint64_t* node_starts
     cdef uint32_t node_starts_n
     cdef uint32_t node_starts_cap

@@ -38,6 +38,7 @@ class NodedEntries(Entries):
     def __init__(self, sid: int, loader: Callable[[Run, int], Block]) -> None:
         super().__init__(sid, loader)
         self.node_fields = Buf(16)
+        self.node_holes = []
 
     def __dealloc__(self) -> None:
         free(self.node_starts)
@@ -115,9 +116,10 @@ class NodedEntries(Entries):
     def reopen_node(self):
         """Go on filling the last node that has live entries: the one behind it was emptied.
 
-        Its listpack is reckoned from its entries; those that a trim took with their block count
-        for nothing. Where the end of that node is on disk already, the next entry starts a new one.
-        May read blocks.
+        Its listpack is reckoned from its entries, without those of emptied nodes that lie between
+        them (``node_holes``, forgotten when the stream leaves memory) and without those that a trim
+        took with their block. Where the end of that node is on disk already, the next entry starts
+        a new one. May read blocks.
         """
         block: Block
         p: cython.p_const_char
@@ -134,9 +136,15 @@ class NodedEntries(Entries):
             return 0
         self.node_pos = self.node_start_at(pos)
         self.node_open = True
+        self.node_holes = [hole for hole in self.node_holes if hole[0] >= self.node_pos]
+        holes = dict(self.node_holes)
+        self.node_holes.append((end, self.end_pos))
         pos = self.node_pos if self.node_pos > self.mark_pos else self.mark_pos
         self.node_adds = 0
         while pos < end:
+            if pos in holes:
+                pos = holes[pos]
+                continue
             block = self.block_at(pos)
             i = cython.cast(uint32_t, pos - block.first_pos)
             p = read_entry_id(
