@@ -107,7 +107,7 @@ class VerbContext:
                 stream.loader(run, index)
             return False
         self.missing = stream.missing(start, stop, COLD_BLOCKS_AT_ONCE)
-        self.retry = encode_command(self.args.words())
+        self.retry = self.args.wire()
         return True
 
     def put_null_array(self, session):

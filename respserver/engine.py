@@ -107,6 +107,7 @@ class Engine:
         self._next_session_id = 1
         self._ready: dict[Key, None] = {}
         self._stalled: set[int] = set()
+        self._timer_ms: int | None = None
         self.releaser = releaser(store, config, clock, skin, self._write, self._fail)
         self.upkeep = Upkeep(
             self.keyspace,
@@ -349,7 +350,7 @@ class Engine:
         session.blocked = parked
         self.waiters.add(parked)
         self._note_waiters(keys)
-        if deadline_ms is not None:
+        if deadline_ms is not None and (self._timer_ms is None or deadline_ms < self._timer_ms):
             self._set_timer()
 
     def park_cold(self, session: Session, wire: bytes, missing: list[tuple[Run, int]]) -> None:
@@ -417,22 +418,22 @@ class Engine:
             del self._ready[key]
             db, name = key
             kind = self.keyspace.kind(self.keyspace.namespaces[db], name)
-            for grouped, line in self.waiters.lines(key):
-                if kind == b"string" and not grouped:
-                    continue  # Redis leaves plain readers of a key that became another type waiting
-                for parked in line:
-                    session = parked.session
-                    if session.blocked is not parked:
-                        continue
-                    if parked.cold:
-                        if grouped:
-                            break  # it keeps its place
-                        continue
-                    if self.kernel.retry(session, parked.wire, False):
-                        self._unpark(parked)
-                        self.kernel.unfinished.append(session)
-                    elif grouped:
+            if kind != b"string":  # Redis leaves plain readers of such a key waiting
+                for parked in self.waiters.readers(key):
+                    if parked.session.blocked is parked and not parked.cold:
+                        self._try_again(parked)
+            for line in self.waiters.group_lines(key):
+                # one that waits for blocks keeps its place, and the others theirs behind it
+                while line and not (first := next(iter(line))).cold:
+                    if not self._try_again(first):
                         break
+
+    def _try_again(self, parked: Parked) -> bool:
+        if not self.kernel.retry(parked.session, parked.wire, False):
+            return False
+        self._unpark(parked)
+        self.kernel.unfinished.append(parked.session)
+        return True
 
     def _unpark(self, parked: Parked) -> None:
         parked.session.blocked = None
@@ -472,7 +473,8 @@ class Engine:
             self.upkeep.next_deadline_ms(),
         ]
         known = [deadline for deadline in deadlines if deadline is not None]
-        self.skin.set_timer(min(known) if known else None)
+        self._timer_ms = min(known) if known else None
+        self.skin.set_timer(self._timer_ms)
 
     def on_timer(self) -> None:
         """The timer went off: end waits that are over, sync each second, close overdue clients."""

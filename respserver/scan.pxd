@@ -16,6 +16,7 @@ cdef class Args:
     cdef Py_ssize_t* n
     cdef Py_ssize_t count
     cdef Py_ssize_t cap
+    cdef const char* begin
     cdef const char* end
     cdef Py_ssize_t wanted
     cdef readonly bytes error
@@ -27,6 +28,7 @@ cdef class Args:
     cdef int take_list(self, list words) except -1
     cdef bytes word(self, Py_ssize_t i)
     cdef list words(self)
+    cdef bytes wire(self)
     cdef bint matches(self, Py_ssize_t i, const char* upper, Py_ssize_t n) noexcept
     cdef bint is_char(self, Py_ssize_t i, char c) noexcept
     cdef bint integer(self, Py_ssize_t i, int64_t* out) noexcept

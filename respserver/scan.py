@@ -112,6 +112,7 @@ class Args:
         q: cython.p_const_char
         self.wanted = 0
         self.count = 0
+        self.begin = p
         if n == 0:
             return SCAN_MORE
         if p[0] == 42:
@@ -242,6 +243,10 @@ class Args:
     def words(self):
         """All arguments as bytes."""
         return [self.p[i][: self.n[i]] for i in range(self.count)]
+
+    def wire(self):
+        """The whole command as it stands. REQUIRES: it was scanned, not taken from a list."""
+        return self.begin[: self.end - self.begin]
 
     def matches(self, i, upper, n):
         """Whether argument ``i`` is the word ``upper`` in any case."""

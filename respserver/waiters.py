@@ -9,7 +9,7 @@ for the group.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from respserver.session import Session
@@ -30,16 +30,23 @@ class Parked:
     """Waits for blocks that are being read, not for keys."""
 
 
+Line = OrderedDict[Parked, None]
+"""Clients in the order in which they came."""
+
+
 @dataclass(slots=True)
 class _Queue:
-    readers: dict[Parked, None] = field(default_factory=dict)
-    groups: dict[bytes, dict[Parked, None]] = field(default_factory=dict)
+    readers: Line = field(default_factory=OrderedDict)
+    groups: dict[bytes, Line] = field(default_factory=dict)
     count: int = 0
 
-    def line(self, group: bytes | None) -> dict[Parked, None]:
+    def line(self, group: bytes | None) -> Line:
         if group is None:
             return self.readers
-        return self.groups.setdefault(group, {})
+        found = self.groups.get(group)
+        if found is None:
+            found = self.groups[group] = OrderedDict()
+        return found
 
 
 class Waiters:
@@ -57,7 +64,9 @@ class Waiters:
     def add(self, parked: Parked) -> None:
         """A client begins to wait."""
         for key in parked.keys:
-            queue = self._queues.setdefault(key, _Queue())
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = _Queue()
             line = queue.line(parked.group)
             if parked not in line:
                 line[parked] = None
@@ -92,15 +101,15 @@ class Waiters:
         """All keys that somebody waits for."""
         return list(self._queues)
 
-    def lines(self, key: Key) -> Iterator[tuple[bool, list[Parked]]]:
-        """The lines of ``key``: (whether a group's, the clients, longest wait first)."""
+    def readers(self, key: Key) -> list[Parked]:
+        """The plain readers of ``key``, longest wait first."""
         queue = self._queues.get(key)
-        if queue is None:
-            return
-        if queue.readers:
-            yield False, list(queue.readers)
-        for line in list(queue.groups.values()):
-            yield True, list(line)
+        return [] if queue is None else list(queue.readers)
+
+    def group_lines(self, key: Key) -> list[Line]:
+        """A line for each group whose readers wait for ``key``; who is served leaves it."""
+        queue = self._queues.get(key)
+        return [] if queue is None else list(queue.groups.values())
 
     def next_deadline_ms(self) -> int | None:
         """When the next wait ends."""

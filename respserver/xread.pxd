@@ -51,5 +51,5 @@ cdef class Reader:
     cdef int serve(self, VerbContext context, Session session) except -1
     cdef int history(self, VerbContext context, Session session, Stream stream, Group group,
                      Consumer consumer, Part* part) except -1
-    cdef list words(self, VerbContext context)
+    cdef bytes wire(self, VerbContext context)
     cdef int wait(self, VerbContext context, Session session) except -1

@@ -69,7 +69,7 @@ class Reader:
         self.find(context, session)
         served = self.plan(context)
         if served < -1:
-            context.retry = encode_command(self.words(context))
+            context.retry = self.wire(context)
             return VERB_COLD
 
         if served > 0:
@@ -364,23 +364,27 @@ class Reader:
         out.put(body.p, body.n)
         return 0
 
-    def words(self, context):
-        """The command as it is to be run again: ``$`` is what was last when it came."""
+    def wire(self, context):
+        """The command as it is run again: ``$`` became the ID it stood for."""
         args: Args = context.args
         i: cython.Py_ssize_t
         ids: cython.Py_ssize_t = self.first + self.n
-        words: list = args.words()
+        words: list = None
         for i in range(self.n):
             if args.is_char(ids + i, 36):
+                if words is None:
+                    words = args.words()
                 words[ids + i] = b"%d-%d" % (self.parts[i].ms, self.parts[i].seq)
-        return words
+        return args.wire() if words is None else encode_command(words)
 
     def wait(self, context, session):
         """Nothing to give yet: leave behind what the client waits for."""
         args: Args = context.args
-        words: list = self.words(context)
-        context.wait_keys = [(session.db, words[self.first + i]) for i in range(self.n)]
+        i: cython.Py_ssize_t
+        context.wait_keys = []
+        for i in range(self.n):
+            context.wait_keys.append((session.db, args.word(self.first + i)))
         context.wait_group = args.word(self.group_at) if self.group_at else None
-        context.retry = encode_command(words)
+        context.retry = self.wire(context)
         context.block_ms = self.block_ms
         return VERB_BLOCK
