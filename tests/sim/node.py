@@ -118,10 +118,10 @@ class Transport:
 
     def drain(self) -> None:
         """The client takes all that waits."""
-        if self.waiting > self.high_bytes and self.session is not None:
-            self.waiting = 0
-            self.node.engine.socket_drained(self.session)
+        was_full = self.waiting > self.high_bytes
         self.waiting = 0
+        if was_full and self.session is not None:
+            self.node.engine.socket_drained(self.session)
 
     def close(self) -> None:
         if not self.closed:
