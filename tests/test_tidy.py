@@ -17,7 +17,7 @@ THIS = "tests/test_tidy.py"
 
 LINES_MAX = 600
 # Longer files, and how long they may be: rounded up to the next 50 lines.
-LONG_FILES = {"streams/pending.py": 1050}
+LONG_FILES: dict[str, int] = {}
 
 CLOCK_MODULES = re.compile(r"(^|/)clock\.py$")
 EVERYWHERE = {
