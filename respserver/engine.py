@@ -322,7 +322,7 @@ class Engine:
         if session.closed or self.failed:
             return
         if data:
-            session.transport.write(data)
+            session.write(data)
             self.releaser.sent_bytes += len(data)
         if is_last:
             session.transport.close()
@@ -516,7 +516,7 @@ class Engine:
                 # the count is already sent, so the only honest end is to close
                 session.transport.abort()
                 return
-            session.transport.write(piece)
+            session.write(piece)
         if reply.done:
             session.stream_reply = None
             self.skin.call_soon(lambda: self.kernel.resume(session))

@@ -65,6 +65,7 @@ class Doorman(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
         transport.set_write_buffer_limits(high=OUTPUT_HIGH_BYTES, low=OUTPUT_LOW_BYTES)
         session = engine.connect(_text(peer), _text(here), sock.fileno(), transport)
+        session.socket_fd = sock.fileno()
         transport.set_protocol(cast("asyncio.Protocol", session))
 
 

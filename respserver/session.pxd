@@ -4,6 +4,14 @@ from libc.stdint cimport int64_t, uint64_t
 from lsmstore.buf cimport Buf
 
 
+cdef extern from "sys/socket.h":
+    """
+    #define RESPQ_SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)
+    """
+    const int SEND_FLAGS "RESPQ_SEND_FLAGS"
+    Py_ssize_t send_bytes "send"(int fd, const void* data, Py_ssize_t n, int flags)
+
+
 @cython.final
 cdef class Session:
     # who
@@ -27,6 +35,8 @@ cdef class Session:
 
     # where it stands
     cdef public object transport
+    cdef public int socket_fd
+    cdef bint through_transport
     cdef object feed
     cdef object owner
     cdef public object blocked
@@ -42,3 +52,4 @@ cdef class Session:
     cdef Py_ssize_t wanted
 
     cdef void fail(self, const char* line, Py_ssize_t n) noexcept
+    cdef int send_out(self) except -1

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import cython
+from cython.cimports.respserver.session import SEND_FLAGS, send_bytes
 
 from lsmstore.buf import Buf
 
@@ -58,6 +59,8 @@ class Session:
         self.queued = False
         self.paused = False
         self.transport = None
+        self.socket_fd = -1
+        self.through_transport = False
         self.blocked = None
         self.stream_reply = None
         self.total_commands = 0
@@ -109,6 +112,31 @@ class Session:
         self.out.put(line, n)
         self.out.put(b"\r\n", 2)
 
+    def send_out(self):
+        """Send ``out``: straight to the socket where it is free, the rest through the transport.
+
+        A transport that closes itself may have given its descriptor back: it is asked each time.
+        """
+        sent: cython.Py_ssize_t = 0
+        if self.socket_fd >= 0 and not self.transport.is_closing():
+            if self.through_transport:
+                self.through_transport = self.transport.get_write_buffer_size() > 0
+            if not self.through_transport:
+                sent = send_bytes(self.socket_fd, self.out.p, self.out.n, SEND_FLAGS)
+                if sent == self.out.n:
+                    self.out.clear()
+                    return 0
+                if sent < 0:
+                    sent = 0  # full, or broken: the transport finds out which
+        self.out.drop_front(sent)
+        self.write(self.out.take())
+        return 0
+
+    def write(self, data: bytes) -> None:
+        """Send bytes through the transport; what follows queues behind them."""
+        self.through_transport = True
+        self.transport.write(data)
+
     def refuse(self, line: bytes) -> None:
         """Answer with an error line, given without the ``-``."""
         self.fail(line, len(line))
@@ -154,5 +182,5 @@ def send(sessions: list[Session], rest: list[Session]) -> int:
         session.queued = False
         if session.out.n and not session.closed:
             total += session.out.n
-            session.transport.write(session.out.take())
+            session.send_out()
     return total
