@@ -24,6 +24,13 @@ RANGES: list[tuple[Word, ...]] = [
 ]
 
 
+def take_all(node: SimNode, reader: SimClient) -> None:
+    """The client takes what waits until nothing more comes."""
+    while reader.session.paused:
+        reader.transport.drain()
+        node.run()
+
+
 def value(i: int) -> bytes:
     return random.Random(i).randbytes(VALUE)
 
@@ -160,9 +167,7 @@ def test_short_replies_of_a_pipeline_stop_at_a_full_socket_too() -> None:
     assert reader.session.paused
     assert reader.transport.sent_bytes < 500_000 + PIECE_MAX
     assert node.call("EXISTS", "k") == 0
-    while reader.session.paused:
-        reader.transport.drain()
-        node.run()
+    take_all(node, reader)
     assert len(reader.replies()) == 1001
     assert node.call("EXISTS", "k") == 1
 
@@ -191,7 +196,5 @@ def test_a_long_reply_out_of_cold_blocks_stops_at_a_full_socket() -> None:
     reader.send("XRANGE", "s", "-", "+")
     node.run()
     assert reader.session.paused
-    while reader.session.paused:
-        reader.transport.drain()
-        node.run()
+    take_all(node, reader)
     assert reader.take() == expected
