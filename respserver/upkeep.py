@@ -94,8 +94,10 @@ class Upkeep:
         return self._retry_ms is not None and self._journal.memtable_bytes > limit_bytes
 
     def next_deadline_ms(self) -> int | None:
-        """When a flush that found the disk full is tried again."""
-        return self._retry_ms if self._job is None else None
+        """When a flush that found the disk full is tried again; None once that is due."""
+        if self._job is not None or self._retry_ms is None:
+            return None
+        return self._retry_ms if self._clock.monotonic_ms() < self._retry_ms else None
 
     def on_timer(self, now_ms: int) -> None:
         """Try again if it is time."""
