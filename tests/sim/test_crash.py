@@ -33,7 +33,7 @@ class Crashes:
     def __init__(self, seed: int, appendfsync: str) -> None:
         self.rng = random.Random(seed)
         self.appendfsync = appendfsync
-        self.memtable_bytes = self.rng.choice((3_000, 15_000, 40_000))
+        self.memtable_bytes = self.rng.choice((15_000, 30_000, 60_000))
         self.fs = SimFS()
         self.node = SimNode(
             self.fs,

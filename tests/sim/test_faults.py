@@ -251,7 +251,7 @@ def test_a_flush_without_room_is_tried_again_later(where: str) -> None:
 
 def test_a_memtable_that_cannot_be_flushed_is_kept_until_it_can() -> None:
     """Without anybody asking: the memtable is over its limit all the time."""
-    node = SimNode(memtable_bytes=3000)
+    node = SimNode(memtable_bytes=8000)
     rule = node.fs.inject(Rule("pwrite", "*/seg/*", error=errno.ENOSPC, times=1 << 30))
     for i in range(1, 60):
         assert node.call("XADD", "s", f"{i}-1", "f", "v" * 100) == b"%d-1" % i
