@@ -61,7 +61,8 @@ def blocked(client: Client) -> int:
 @pytest.fixture
 def roomy(start: Starter) -> Iterator[Server]:
     """A server that was started with few descriptors and must raise its own limit."""
-    with start("--maxclients", "11000", prefix=_prlimit(1024)) as server:
+    room = ("--maxclients", "11000", "--tcp-backlog", "4096")  # connections come in a rush
+    with start(*room, prefix=_prlimit(1024)) as server:
         yield server
 
 
