@@ -31,6 +31,7 @@ class Waiting:
 
     keys: tuple[bytes, ...]
     cold: bool = False
+    group: bytes | None = None
 
 
 @dataclass

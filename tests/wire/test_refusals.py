@@ -7,7 +7,6 @@ import pathlib
 import random
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -57,19 +56,6 @@ def test_unknown_and_invalid_settings(tmp_path: pathlib.Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def may_mount() -> bool:
-    """May we mount a small disk? Root may, where containers are not locked down."""
-    with tempfile.TemporaryDirectory() as folder:
-        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
-        if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-            return False
-        subprocess.run(["umount", folder], check=True)
-        return True
-
-
-needs_a_disk = pytest.mark.skipif(not may_mount(), reason="needs root to mount a small disk")
-
-
 @contextlib.contextmanager
 def mounted(folder: pathlib.Path, options: str) -> Iterator[pathlib.Path]:
     folder.mkdir()
@@ -80,7 +66,6 @@ def mounted(folder: pathlib.Path, options: str) -> Iterator[pathlib.Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@needs_a_disk
 def test_a_read_only_directory(tmp_path: pathlib.Path) -> None:
     with mounted(tmp_path / "disk", "size=1m,ro") as disk:
         said = why_not(servers.respq(disk / "data", log_folder=tmp_path))
@@ -88,7 +73,6 @@ def test_a_read_only_directory(tmp_path: pathlib.Path) -> None:
         assert re.search("read-only|not writable|permission", said, re.IGNORECASE)
 
 
-@needs_a_disk
 def test_a_directory_that_became_read_only(tmp_path: pathlib.Path) -> None:
     with mounted(tmp_path / "disk", "size=64m") as disk:
         server = servers.respq(disk / "data", log_folder=tmp_path)
@@ -189,7 +173,6 @@ def add_until_refused(client: Client, first: int) -> tuple[int, bytes]:
         assert n < 10_000, "the disk never fills"
 
 
-@needs_a_disk
 @pytest.mark.slow
 @pytest.mark.parametrize(("budget", "disk_mib"), [("192mb", 48), ("32mb", 160)])
 @pytest.mark.parametrize("appendfsync", ["always", "everysec"])
