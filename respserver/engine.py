@@ -204,6 +204,8 @@ class Engine:
         session.paused = False
         if session.stream_reply is not None:
             self._pump(session)
+        if session.id in self._stalled:
+            self.begin_tick()
         self.kernel.resume(session)
 
     def input_waits(self, session: Session) -> None:
@@ -384,7 +386,8 @@ class Engine:
             elif not parked.cold and not parked.keys:
                 self._unpark(parked)
                 self.kernel.park(session)
-            self.keyspace.cache.make_room()
+            if not parked.cold:  # else the next blocks would push out those just read for it
+                self.keyspace.cache.make_room()
 
         self.skin.in_thread(read, done)
 

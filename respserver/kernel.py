@@ -314,12 +314,12 @@ class Kernel:
     def retry(self, session: Session, wire: bytes, in_place: bool) -> bool:
         """Run a parked command again; False if it waits on. ``in_place``: read cold blocks now."""
         status: cython.int
-        verb: Verb
+        verb: Verb = None
         before: cython.Py_ssize_t = session.out.n
         self.args.scan(PyBytes_AS_STRING(wire), len(wire), True)
-        verb = self.find_verb()
         self.verbs.may_park = not in_place
         try:
+            verb = self.find_verb()
             status = self.perform(verb, session)
         except ReplyError as refusal:
             status = VERB_DONE

@@ -163,6 +163,8 @@ class Args:
             return SCAN_EMPTY
         left = value
         while left > 0:
+            # each bulk string still to come has six bytes or more: no use in looking sooner
+            self.wanted = (p - start) + left * 6
             if p >= stop:
                 return SCAN_MORE
             if p[0] != 36:
@@ -209,7 +211,7 @@ class Args:
                 return SCAN_ERROR
             q += 2
             if stop - q < value + 2:
-                self.wanted = (q - start) + value + 2
+                self.wanted = (q - start) + value + 2 + (left - 1) * 6
                 return SCAN_MORE
             if q[value] != 13 or q[value + 1] != 10:
                 self.error = b"invalid bulk length"

@@ -91,8 +91,8 @@ class Session:
 
     def eof_received(self) -> bool:
         """The client will send nothing more: close, once the replies of this tick are out."""
-        self.close_after_reply = self.queued
-        return self.queued
+        self.close_after_reply = self.close_after_reply or self.queued
+        return self.close_after_reply
 
     def pause_writing(self) -> None:
         """The socket is full."""

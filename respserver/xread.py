@@ -276,7 +276,8 @@ class Reader:
             need += RECORD_BYTES + ROW_RECORD_BYTES * part.n
             served += 1
         if self.grouped:
-            context.reserve(need + self.n * RECORD_BYTES, False)
+            need += self.n * (RECORD_BYTES + context.args.n[self.group_at + 1])
+            context.reserve(need, False)
             for i in range(self.n):
                 stream = self.streams[i]
                 stream.need_first()

@@ -36,6 +36,9 @@ from streams.stream import Stream
 
 Value = Stream | bytes
 
+# Namespaces of emptied databases. Below are those that databases begin with: the number plus one.
+FRESH_NAMESPACES = 1 << 31
+
 
 class WrongTypeError(Exception):
     """The key holds another kind of value."""
@@ -68,7 +71,7 @@ class Keyspace:
         self.dirty_sink: list[Stream] = []
         self.keys_lsn = 0
         self._next_sid = 1
-        self._next_ns = databases + 1
+        self._next_ns = FRESH_NAMESPACES
         self.namespaces = list(range(1, databases + 1))
         self.counts = dict.fromkeys(self.namespaces, 0)
         directory = store.get_row(rowkeys.DIRECTORY)
@@ -80,14 +83,12 @@ class Keyspace:
 
     def _load_directory(self, state: dict[str, Any]) -> None:
         self._next_sid = state["next_sid"]
-        self._next_ns = state["next_ns"]
+        self._next_ns = max(FRESH_NAMESPACES, state["next_ns"])
         self.keys_lsn = state["lsn"]
-        for db, ns in state["databases"].items():
-            if int(db) < len(self.namespaces):
-                self.namespaces[int(db)] = ns
-            else:
-                self.namespaces.extend([0] * (int(db) + 1 - len(self.namespaces)))
-                self.namespaces[int(db)] = ns
+        saved = {int(db): ns for db, ns in state["databases"].items()}
+        self.namespaces.extend(range(len(self.namespaces) + 1, max(saved) + 2))
+        for db, ns in saved.items():
+            self.namespaces[db] = ns
         self.counts = {ns: state["counts"].get(str(ns), 0) for ns in self.namespaces}
 
     def dump_directory(self, lsn: int) -> bytes:
@@ -101,6 +102,16 @@ class Keyspace:
                 "lsn": lsn,
             }
         ).encode()
+
+    def _open_database(self, db: int) -> None:
+        """Databases up to ``db`` exist: the log may speak of more than the setting allows now."""
+        for fresh in range(len(self.namespaces), db + 1):
+            ns = fresh + 1
+            self.namespaces.append(ns)
+            self.counts[ns] = 0
+            self.db_of[ns] = fresh
+            self.live[ns] = {}
+            self.tables.append(self.live[ns])
 
     # ── looking up ───────────────────────────────────────────────────────────────────────────────
 
@@ -216,6 +227,8 @@ class Keyspace:
 
     def put_stream(self, ns: int, key: bytes, sid: int) -> Stream:
         """A new, empty stream under a key that is free."""
+        if ns not in self.live:
+            self._open_database(ns - 1)
         stream = Stream(sid, ns, key, self.read_block)
         self.by_sid[sid] = stream
         self.live[ns][key] = stream
@@ -226,6 +239,8 @@ class Keyspace:
 
     def put_string(self, ns: int, key: bytes, value: bytes) -> None:
         """A string under ``key``, whatever was there."""
+        if ns not in self.live:
+            self._open_database(ns - 1)
         held = self.lookup(ns, key)
         if isinstance(held, Stream):
             self._drop(held)
@@ -247,6 +262,7 @@ class Keyspace:
 
     def move_database(self, db: int, ns: int) -> None:
         """Database ``db`` is the fresh namespace ``ns`` from now on."""
+        self._open_database(db)
         old = self.namespaces[db]
         self._next_ns = max(self._next_ns, ns + 1)
         for held in self.live[old].values():

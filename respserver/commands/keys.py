@@ -43,7 +43,10 @@ def dbsize(call: Call) -> int:
 def delete(call: Call) -> int:
     """Delete the keys named; how many were there."""
     there = [
-        key for key in dict.fromkeys(call.argv[1:]) if call.keyspace.kind(call.ns, key) is not None
+        # loaded, not only looked for: what may fail to be read fails before the first change
+        key
+        for key in dict.fromkeys(call.argv[1:])
+        if call.keyspace.lookup(call.ns, key) is not None
     ]
     for key in there:
         call.journal.delete_key(call.ns, key)

@@ -70,7 +70,7 @@ def set_(call: Call) -> Simple | bytes | None:
         raise ReplyError(SYNTAX)
     wants_old = b"GET" in options
     old = call.keyspace.string(call.ns, key) if wants_old else None
-    there = call.keyspace.kind(call.ns, key) is not None
+    there = call.keyspace.lookup(call.ns, key) is not None
 
     if (b"NX" in options and there) or (b"XX" in options and not there):
         return old

@@ -69,6 +69,9 @@ class Keys:
         }
         self.flushed: list[int] = []
 
+    def lookup(self, ns: int, key: bytes) -> bytes | list[bytes] | None:
+        return self.tables[ns].get(key)
+
     def kind(self, ns: int, key: bytes) -> bytes | None:
         held = self.tables[ns].get(key)
         return None if held is None else b"string" if isinstance(held, bytes) else b"stream"
