@@ -56,7 +56,7 @@ def xadd(context, session):
     if trim.given and trim.by_id and stream is not None:
         stream.seek(trim.threshold, trim.seq)
     if stream is not None and not stream.node_open and stream.node_count > 0:
-        stream.reopen_node()
+        stream.reckon_last_node()
 
     if stream is None:
         stream = context.journal.create_stream(context.keys.namespaces[session.db], args.word(1))

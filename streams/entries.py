@@ -252,18 +252,43 @@ class Entries:
 
     def next_live(self, pos):
         """The first live position from ``pos`` on; ``end_pos`` if there is none."""
+        page: DeletedPage
+        word: uint64_t
         if pos < self.mark_pos:
             pos = self.mark_pos
-        while pos < self.end_pos and self.is_deleted(pos):
-            pos += 1
-        return pos
+        while pos < self.end_pos and self.deleted_above_mark > 0:
+            page = self.deleted_pages.get(pos // PAGE_BITS)
+            if page is None:
+                return pos
+            word = ~page.words[(pos & (PAGE_BITS - 1)) >> 6] >> (pos & 63)
+            if word == 0:
+                pos += 64 - (pos & 63)
+                continue
+            while word & 1 == 0:
+                word >>= 1
+                pos += 1
+            break
+        return pos if pos < self.end_pos else self.end_pos
 
     def previous_live(self, pos):
         """The last live position below ``pos``; U64_MAX if there is none."""
+        page: DeletedPage
+        word: uint64_t
         while pos > self.mark_pos:
             pos -= 1
-            if not self.is_deleted(pos):
+            page = None
+            if self.deleted_above_mark > 0:
+                page = self.deleted_pages.get(pos // PAGE_BITS)
+            if page is None:
                 return pos
+            word = ~page.words[(pos & (PAGE_BITS - 1)) >> 6] << (63 - (pos & 63))
+            if word == 0:
+                pos -= pos & 63
+                continue
+            while word >> 63 == 0:
+                word <<= 1
+                pos -= 1
+            return pos if pos >= self.mark_pos else U64_MAX
         return U64_MAX
 
     def skip_live(self, pos, n):

@@ -17,6 +17,7 @@ cdef class NodedEntries(Entries):
     cdef uint32_t node_field_count
     cdef Buf node_fields
     cdef list node_holes
+    cdef list node_voids
     cdef uint64_t* node_starts
     cdef uint32_t node_starts_n
     cdef uint32_t node_starts_cap
@@ -26,7 +27,10 @@ cdef class NodedEntries(Entries):
     cdef void account(self, const char* args, uint32_t n_args, uint64_t ms, uint64_t seq,
                       bint new_node) noexcept
     cdef void note_node_start(self, uint64_t pos) noexcept
+    cdef int reckon_last_node(self) except -1
     cdef int reopen_node(self) except -1
     cdef void node_entries_gone(self, uint64_t n) noexcept
     cdef uint64_t next_node_start(self, uint64_t pos) noexcept
     cdef uint64_t node_start_at(self, uint64_t pos) noexcept
+    cdef uint64_t next_start(self, uint64_t pos) noexcept
+    cdef uint64_t start_at(self, uint64_t pos) noexcept

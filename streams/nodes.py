@@ -5,10 +5,21 @@ listpack size, at the values in force when the entry is added. ``MAXLEN ~`` drop
 ``radix-tree-keys`` counts them, so clients can see where they end. Node starts are positions, kept
 apart from how blocks are sealed: those of cold entries in the runs, those of the memtable in
 ``node_starts``. The size of the open node is reckoned to the byte.
+
+Where the last node was emptied, the next entry may go into the one before it. The starts between
+them are void then (``node_voids``), and what lay between is no part of its listpack
+(``node_holes``: where it begins and ends). Both are derived from the log alone, so that they are
+the same whatever has been flushed meanwhile.
+
+Header row, behind its fixed fields::
+
+    u32 n, u32 n_holes, u32 n_voids, n bytes: field names of the open node as bulk strings,
+    n_holes * (u64 start, u64 end), n_voids * u64 start
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import cython
@@ -22,6 +33,9 @@ from lsmstore.block import Block, Run
 from lsmstore.buf import Buf
 from streams.entries import Entries
 
+COUNTS = struct.Struct("<III")
+HOLE = struct.Struct("<QQ")
+VOID = struct.Struct("<Q")
 NODE_BYTES_MAX = cython.declare(cython.longlong, 1 << 30)
 EMPTY_LISTPACK_BYTES = cython.declare(cython.Py_ssize_t, 7)
 
@@ -39,13 +53,17 @@ class NodedEntries(Entries):
         super().__init__(sid, loader)
         self.node_fields = Buf(16)
         self.node_holes = []
+        self.node_voids = []
 
     def __dealloc__(self) -> None:
         free(self.node_starts)
 
     def starts_node(self, fields, n_args, total, max_bytes, max_entries):
-        """Whether an entry of ``total`` argument bytes starts a new virtual node."""
-        if not self.node_open:
+        """Whether an entry of ``total`` argument bytes starts a new virtual node.
+
+        REQUIRES: where no node is open and one is left, ``reckon_last_node`` was called.
+        """
+        if self.node_count == 0:
             return True
         if max_bytes == 0 or max_bytes > NODE_BYTES_MAX:
             max_bytes = NODE_BYTES_MAX
@@ -113,13 +131,12 @@ class NodedEntries(Entries):
         self.node_live += 1
         self.node_adds += 1
 
-    def reopen_node(self):
-        """Go on filling the last node that has live entries: the one behind it was emptied.
+    def reckon_last_node(self):
+        """Reckon the last node that has live entries: those behind it were emptied.
 
-        Its listpack is reckoned from its entries, without those of emptied nodes that lie between
-        them (``node_holes``, forgotten when the stream leaves memory) and without those that a trim
-        took with their block. Where the end of that node is on disk already, the next entry starts
-        a new one. May read blocks.
+        It is left as it is: whether it takes the next entry is for ``starts_node`` to say. Its
+        listpack is reckoned from its entries, without those of emptied nodes that lie between them
+        and without those that a trim took. May read blocks. REQUIRES: no node is open, one is left.
         """
         block: Block
         p: cython.p_const_char
@@ -130,16 +147,11 @@ class NodedEntries(Entries):
         end: uint64_t = self.next_node_start(pos)
         gone: uint64_t = 0
         i: uint32_t
-        while self.node_starts_n > 0 and self.node_starts[self.node_starts_n - 1] > pos:
-            self.node_starts_n -= 1
-        if self.next_node_start(pos) != self.end_pos:
-            return 0
-        self.node_pos = self.node_start_at(pos)
-        self.node_open = True
-        self.node_holes = [hole for hole in self.node_holes if hole[0] >= self.node_pos]
         holes = dict(self.node_holes)
-        self.node_holes.append((end, self.end_pos))
-        pos = self.node_pos if self.node_pos > self.mark_pos else self.mark_pos
+        pos = self.node_start_at(pos)
+        if pos < self.mark_pos:
+            pos = self.mark_pos
+        self.node_pos = pos
         self.node_adds = 0
         while pos < end:
             if pos in holes:
@@ -160,6 +172,50 @@ class NodedEntries(Entries):
             pos += 1
         self.node_entries_gone(gone)
         return 0
+
+    def reopen_node(self):
+        """Go on filling the last node that has live entries, as Redis does: the one behind it was
+        emptied. REQUIRES: as ``reckon_last_node``.
+        """
+        start: uint64_t
+        self.reckon_last_node()
+        start = self.next_node_start(self.node_pos)
+        self.node_holes.append((start, self.end_pos))
+        while start < self.end_pos:
+            self.node_voids.append(start)
+            start = self.next_node_start(start)
+        self.node_open = True
+        return 0
+
+    def forget_nodes_below(self, pos: uint64_t) -> None:
+        """A trim has moved the mark to ``pos``."""
+        if self.node_voids:
+            self.node_voids = [start for start in self.node_voids if start > pos]
+        if self.node_holes:
+            self.node_holes = [hole for hole in self.node_holes if hole[1] > pos]
+
+    def dump_nodes(self) -> bytes:
+        """What the header row holds of nodes beside its fixed fields."""
+        return b"".join(
+            [
+                COUNTS.pack(self.node_fields.n, len(self.node_holes), len(self.node_voids)),
+                self.node_fields.copy(),
+                *[HOLE.pack(start, end) for start, end in self.node_holes],
+                *[VOID.pack(start) for start in self.node_voids],
+            ]
+        )
+
+    def load_nodes(self, data: bytes) -> None:
+        """Take what ``dump_nodes`` gave."""
+        fields, holes, voids = COUNTS.unpack_from(data)
+        at = COUNTS.size + fields
+        self.node_fields.n = 0
+        self.node_fields.put_bytes(data[COUNTS.size : at])
+        stop = at + holes * HOLE.size
+        self.node_holes = list(HOLE.iter_unpack(data[at:stop]))
+        self.node_voids = [
+            start for (start,) in VOID.iter_unpack(data[stop : stop + voids * VOID.size])
+        ]
 
     def note_node_start(self, pos):
         """Remember that a virtual node starts at ``pos``."""
@@ -182,6 +238,13 @@ class NodedEntries(Entries):
 
     def next_node_start(self, pos):
         """The first virtual node that starts after ``pos``; ``end_pos`` if none does."""
+        start: uint64_t = self.next_start(pos)
+        while self.node_voids and start in self.node_voids:
+            start = self.next_start(start)
+        return start
+
+    def next_start(self, pos):
+        """As ``next_node_start``, including starts that are void since."""
         low: uint32_t
         high: uint32_t
         middle: uint32_t
@@ -217,6 +280,13 @@ class NodedEntries(Entries):
 
     def node_start_at(self, pos):
         """Where the virtual node that holds ``pos`` starts."""
+        start: uint64_t = self.start_at(pos)
+        while self.node_voids and start in self.node_voids:
+            start = self.start_at(start - 1)
+        return start
+
+    def start_at(self, pos):
+        """As ``node_start_at``, including starts that are void since."""
         low: uint32_t = 0
         high: uint32_t = self.node_starts_n
         middle: uint32_t

@@ -5,8 +5,7 @@ fail. A trim moves the low-water mark and nothing else; XDEL sets bits and lets 
 over a deleted prefix, so the mark never rests on a deleted entry. An empty stream is a live key;
 ``last_id`` and ``max_deleted_id`` never go back.
 
-Header row, little-endian (values of ``HEADER``), then the field names of the open node as bulk
-strings::
+Header row, little-endian (values of ``HEADER``), then what streams/nodes.py has to say::
 
     u8 version, u64 applied_lsn, u64 base_sid, u64 base_end_pos (0: no base), u64 length, u64
     entries_added, u64 node_count, u64 mark_pos, u64 end_pos, u64 last ms, seq, u64 max deleted ms,
@@ -188,6 +187,8 @@ class Stream(NodedEntries):
             for number in [n for n in self.deleted_pages if (n + 1) * PAGE_BITS <= self.mark_pos]:
                 del self.deleted_pages[number]
                 self.dropped_pages.append(number)
+        if self.node_voids or self.node_holes:
+            self.forget_nodes_below(self.mark_pos)
 
     def trim_target(self, by_id, ms_or_length, seq, approximate, limit):
         """Where a trim moves the mark to: a live position, ``end_pos``, or the mark itself.
@@ -361,7 +362,7 @@ class Stream(NodedEntries):
                 self.node_bytes,
                 self.node_field_count,
             )
-            + self.node_fields.copy()
+            + self.dump_nodes()
         )
 
     def load_header(self, data: bytes) -> None:
@@ -392,8 +393,7 @@ class Stream(NodedEntries):
             self.node_bytes,
             self.node_field_count,
         ) = HEADER.unpack_from(data)
-        self.node_fields.n = 0
-        self.node_fields.put_bytes(data[HEADER.size :])
+        self.load_nodes(data[HEADER.size :])
 
     def attach(self, runs: list[Run]) -> None:
         """Take the cold parts of a stream that was just loaded, oldest first."""

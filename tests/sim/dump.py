@@ -59,7 +59,7 @@ def _dump_stream(raw, about: str, name: bytes, stream: Stream, found: dict[str, 
     found[f"{about} full"] = full
     found[f"{about} groups"] = raw("XINFO", "GROUPS", name)
     values = list(HEADER.unpack_from(stream.dump_header()))
-    values[1] = 0
+    values[1] = 0  # applied_lsn
     found[f"{about} header"] = (
         repr((stream.sid, values)).encode() + stream.dump_header()[HEADER.size :]
     )
