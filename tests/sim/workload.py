@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from tests.respclient import encode
 from tests.sim.node import SimClient, SimNode, Unfinished
 
 Command = list[str]
@@ -182,11 +183,13 @@ class Driver:
         self.answered = 0
 
     def step(self) -> None:
-        """One command from some client; then the node does some of what is due."""
+        """A command or a few at once from some client; then some of what is due."""
         client = self.rng.choice(self.clients)
-        command = ["SAVE"] if self.rng.random() < self.saves else self.work.draw()
-        self.asked[client.session.id].append(command)
-        client.send(*command)
+        pipeline = [self.work.draw() for _ in range(self.rng.choice((1, 1, 1, 3)))]
+        if self.rng.random() < self.saves:
+            pipeline = [["SAVE"]]
+        self.asked[client.session.id] += pipeline
+        client.feed(b"".join([encode([word.encode() for word in words]) for words in pipeline]))
         if self.rng.random() < 0.2:
             self.node.advance(self.rng.choice((1, 5, 400)))
         for _ in range(self.rng.choice((1, 2, 4, 50))):
