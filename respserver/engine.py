@@ -142,14 +142,22 @@ class Engine:
         self.verbs.log_room = self.store.log_room
         self.recovery_ms = self.clock.monotonic_ms() - began_ms
 
-    def close(self) -> None:
-        """Commit and sync what is left, release replies, close the store."""
+    def close(self, wait_for_threads: Callable[[], None]) -> None:
+        """Commit and sync what is left, release replies, close the store.
+
+        The threads come first: a flush that is being written must not meet the next process.
+        """
+        self.tick()
         if self.failed:
             return
-        self.tick()
-        self.store.sync()
-        self.releaser.release_held()
-        self.store.close()
+        try:
+            self.store.sync()
+            self.releaser.release_held()
+            wait_for_threads()
+            self.store.close()
+            self.failed = True  # what still comes in is not served
+        except StorageError as error:
+            self._fail(error)
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────
 

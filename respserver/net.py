@@ -89,6 +89,8 @@ class LoopSkin:
         future = self._loop.run_in_executor(self._pool, work)
 
         def finished(ended: asyncio.Future[Any]) -> None:
+            if self.engine is None:
+                return  # the store is closed
             error = ended.exception()
             done(None if error is not None else ended.result(), error)
 
@@ -134,8 +136,9 @@ class LoopSkin:
         self.stopped.set()
 
     def close(self) -> None:
-        """Wait for the threads."""
+        """Wait for the threads; the engine does not hear of them any more."""
         self._pool.shutdown(wait=True)
+        self.engine = None
 
 
 def _text(address: Any) -> str:

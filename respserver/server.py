@@ -81,14 +81,14 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     await skin.stopped.wait()
     for server in servers:
         server.close()
+    if skin.error is None:
+        engine.close(skin.close)
     if skin.error is not None:
         announce(f"respq stops: {skin.error}")
         os._exit(1)
-    engine.close()
     for session in list(engine.sessions.values()):
         session.transport.close()
     await asyncio.sleep(0)
-    skin.close()
     return 0
 
 

@@ -239,6 +239,11 @@ class SimSkin:
     def shutdown(self) -> None:
         self.stopped = True
 
+    def wait(self) -> None:
+        """End the work of threads; the loop does not hear of it any more."""
+        while self.work:
+            self._work(*self.work.pop(0))
+
     def step(self) -> bool:
         """Do one thing that is due; False if there is none."""
         choices = []
@@ -361,7 +366,7 @@ class SimNode:
 
     def close(self) -> None:
         """End cleanly."""
-        self.engine.close()
+        self.engine.close(self.skin.wait)
 
     def reopen(self, fs: SimFS | None = None, **changes: Any) -> SimNode:
         """The node that is found when the process starts again on what the disk then holds."""

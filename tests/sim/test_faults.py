@@ -145,6 +145,15 @@ def test_a_flush_that_fails_ends_the_node_and_loses_nothing(op: str, where: str)
     assert difference(before, dump(after)) == ""
 
 
+@pytest.mark.parametrize("op", ["pwrite", "fdatasync"])
+def test_a_failure_while_the_node_ends_is_one(op: str) -> None:
+    node = busy_node(appendfsync="everysec")
+    node.client.send("XADD", "s", "20-1", "f", "v")
+    node.fs.inject(Rule(op, LOG, error=errno.EIO))
+    node.close()
+    ends(node)
+
+
 # ── the disk is full ─────────────────────────────────────────────────────────────────────────────
 
 

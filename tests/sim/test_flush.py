@@ -6,12 +6,13 @@ import random
 
 import pytest
 
+from lsmstore.errors import Locked
 from lsmstore.simfs import LOSE_ALL
 from streams.flush import FlushJob
 from tests.respclient import encode
 from tests.seeds import seeds
 from tests.sim.dump import difference, dump
-from tests.sim.node import SimNode
+from tests.sim.node import PATH, SimNode
 from tests.sim.workload import Driver
 
 
@@ -85,6 +86,34 @@ def test_a_flush_that_is_taken_back_has_lost_nothing(seed: int) -> None:
             node.flush()
         after = node.reopen(node.fs.crash(rng, LOSE_ALL))
         assert difference(before, dump(after)) == ""
+
+
+def test_a_flush_under_way_is_ended_before_another_process_may_open_the_directory() -> None:
+    node = SimNode()
+    node.call("XADD", "s", "1-1", "f", "v")
+    node.engine.upkeep.ask_flush()
+    while not node.skin.work:
+        node.skin.soon.popleft()()
+    before = dump_of(node)
+
+    def wait() -> None:
+        with pytest.raises(Locked):
+            SimNode(node.fs)
+        node.skin.wait()
+
+    node.engine.close(wait)
+    after = SimNode(node.fs)
+    assert dump_of(after) == before
+    assert not after.fs.listdir(f"{PATH}/seg")
+
+
+def dump_of(node: SimNode) -> bytes:
+    client = node.connect()
+    client.send("XRANGE", "s", "-", "+")
+    node.engine.tick()
+    reply = client.take()
+    assert reply is not None
+    return reply
 
 
 def test_a_flush_holds_nothing_that_the_log_has_not() -> None:
