@@ -57,12 +57,11 @@ class Crashes:
         for _ in range(STEPS):
             self.driver.step()
         self.driver.finish()
-        self.node.close()
         self.fs.hook = None
-        found = difference(
-            self.reference.states[self.reference.last_lsn], dump(self.open(self.fs.kill()))
-        )
-        assert not found, found
+        expected = self.reference.states[self.reference.last_lsn]
+        for node in (self.node, self.open(self.fs.kill())):
+            found = difference(expected, dump(node))
+            assert not found, found
 
     def crash(self, operation: int, what: str, path: str) -> None:
         told = self.node.acknowledged_lsn

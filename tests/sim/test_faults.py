@@ -157,9 +157,12 @@ def test_a_failure_while_the_node_ends_is_one(op: str) -> None:
 # ── the disk is full ─────────────────────────────────────────────────────────────────────────────
 
 
-def fill_disk(node: SimNode) -> int:
-    """Use up what is left of the log on a disk without room; returns the last ID added."""
-    node.fs.capacity_bytes = node.fs._used
+def fill_disk(node: SimNode, left_bytes: int = 0) -> int:
+    """Use up what is left of the log on a disk without room; returns the last ID added.
+
+    ``left_bytes`` stay free: too few for another file of the log.
+    """
+    node.fs.capacity_bytes = node.fs._used + left_bytes
     for i in range(20, 10_000):
         reply = node.raw("XADD", "s", f"{i}-1", "f", "v" * 50)
         if reply == FULL:
@@ -214,6 +217,18 @@ def test_what_frees_space_works_on_a_full_disk() -> None:
     disk = node.fs.crash(random.Random(0), LOSE_ALL)
     disk.capacity_bytes = None
     assert node.reopen(disk).call("DBSIZE") == 0
+
+
+def test_space_that_is_freed_by_commands_is_used_again() -> None:
+    """A trim makes the memtable small, a flush of it fits, and lets go of files of the log."""
+    node = busy_node(options=ROOMY)
+    last = fill_disk(node, left_bytes=20_000)
+    assert node.call("XTRIM", "s", "MAXLEN", 5) > 0
+    node.flush()
+    node.advance(2000)
+    assert node.store.flushes > 0
+    for i in range(last + 1, last + 300):
+        assert node.call("XADD", "s", "MAXLEN", 10, f"{i}-1", "f", "v" * 50) == b"%d-1" % i
 
 
 def test_writes_go_on_when_there_is_room_again() -> None:
