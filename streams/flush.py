@@ -126,6 +126,9 @@ class FlushJob:
                     self._dead.append(rowkeys.sid_of(value))
                 self.flush.add_row(row_key, None)
             yield True
+        for sid in self._dead:  # recovery may have loaded them before it knew of their end
+            self._waiting.pop(sid, None)
+            self._keyspace.forget(sid)
         for n, (row_key, frozen) in enumerate(self._keyspace.frozen.items(), 1):
             self.flush.add_row(row_key, frozen)
             if n % ROWS_PER_SLICE == 0:

@@ -335,6 +335,12 @@ class Keyspace:
         for group in groups.values():
             group.count_pending()
 
+    def forget(self, sid: int) -> None:
+        """This stream is dead; it may still be in memory where only its sid was known."""
+        stream = self.by_sid.pop(sid, None)
+        if stream is not None:
+            stream.dropped = True
+
     def mark_dirty(self, stream: Stream) -> None:
         """Replay touched this stream: its rows are behind."""
         self.dirty_sink.append(stream)

@@ -86,6 +86,30 @@ def test_a_flush_that_is_taken_back_has_lost_nothing(seed: int) -> None:
             node.flush()
         after = node.reopen(node.fs.crash(rng, LOSE_ALL))
         assert difference(before, dump(after)) == ""
+    node.call("FLUSHALL")
+    node.flush()
+    assert stored_rows(node) == [b"N"]
+
+
+@pytest.mark.parametrize("how", [("DEL", "s", "t", "u"), ("FLUSHDB",)])
+def test_streams_that_are_deleted_while_a_flush_is_planned(how: tuple[str, ...]) -> None:
+    """The log goes on to speak of them, so the flush must know them."""
+    node = SimNode(slow_slices=True)
+    for key in "stu":
+        node.call("XADD", key, "1-1", "f", "v")
+    node.engine.upkeep.ask_flush()
+    node.skin.soon.popleft()()
+    for key in "stu":
+        node.client.send("XADD", key, "2-1", "f", "v")
+    node.client.send(*how)
+    node.run()
+    assert node.store.flushes == 1
+    after = node.reopen(node.fs.crash(random.Random(0), LOSE_ALL))
+    for survivor in (node, after):
+        assert survivor.call("DBSIZE") == 0
+        survivor.flush()
+        assert stored_rows(survivor) == [b"N"]
+        assert survivor.store.stats()["segments"] == 0
 
 
 def test_a_flush_under_way_is_ended_before_another_process_may_open_the_directory() -> None:
