@@ -103,6 +103,7 @@ def test_streams_that_are_deleted_while_a_flush_is_planned(how: tuple[str, ...])
         node.client.send("XADD", key, "2-1", "f", "v")
     node.client.send(*how)
     node.run()
+    assert len(node.client.replies()) == 4
     assert node.store.flushes == 1
     after = node.reopen(node.fs.crash(random.Random(0), LOSE_ALL))
     for survivor in (node, after):
