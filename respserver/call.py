@@ -42,6 +42,11 @@ class Call:
         """Where changes are made."""
         return self.server.journal
 
+    @property
+    def redis_level(self) -> int:
+        """The version of Redis that is presented (respserver/version.py)."""
+        return self.server.verbs.redis_level
+
     def reserve(self, record_bytes: int) -> None:
         """Make sure that so many bytes of records fit in the log, beyond what the arguments
         suggest.

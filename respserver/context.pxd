@@ -1,5 +1,5 @@
 cimport cython
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from respserver.scan cimport Args
 from respserver.session cimport Session
@@ -28,6 +28,7 @@ cdef class VerbContext:
     cdef public int64_t log_room
     cdef public uint64_t now_ms
     cdef public uint64_t tick
+    cdef public uint32_t redis_level
     cdef public int64_t node_max_bytes
     cdef public int64_t node_max_entries
     cdef public bint may_park

@@ -20,6 +20,7 @@ from cython.cimports.libc.string import memcmp
 
 from respserver.errors import WRONGTYPE, ReplyError
 from respserver.scan import Args
+from respserver.version import OLDEST
 from streams.journal import Journal
 from streams.keyspace import Keyspace
 from streams.stream import Stream
@@ -48,6 +49,7 @@ class VerbContext:
         self.make_room = make_room
         self.log_room = 0
         self.may_park = True
+        self.redis_level = OLDEST
         self.node_max_bytes = 4096
         self.node_max_entries = 100
         self.recent_key = None

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from cluster.slots import key_slot
 from lsmstore.block import Block, Run
-from lsmstore.errors import Corruption, DiskFull, InputOutputError, StorageError
+from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
 from respserver.call import Call
@@ -27,6 +27,7 @@ from respserver.clock import Clock
 from respserver.errors import ReplyError
 from respserver.kernel import Kernel
 from respserver.longreply import LongReply
+from respserver.pump import Pump
 from respserver.release import Releaser
 from respserver.scan import Args
 from respserver.session import Session
@@ -35,6 +36,7 @@ from respserver.spec import TABLE
 from respserver.stats import ServerStats
 from respserver.upkeep import Upkeep
 from respserver.verbs import Verbs
+from respserver.version import level_of
 from respserver.waiters import Key, Parked, Waiters
 from streams.blockcache import BlockCache
 from streams.journal import Journal
@@ -103,6 +105,7 @@ class Engine:
         self.journal = Journal(self.keyspace)
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self._make_room)
+        self.verbs.redis_level = level_of(config.redis_version)
         self.kernel = Kernel(TABLE, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._ready: dict[Key, None] = {}
@@ -121,6 +124,7 @@ class Engine:
         )
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
         self.limits = ClientLimits(config, self.sessions)
+        self._pump = Pump(store, cache, self.kernel, skin)
         self.failed = False
         self.settings_changed(frozenset())
         self.keyspace.on_change = self.on_change
@@ -210,8 +214,8 @@ class Engine:
     def socket_drained(self, session: Session) -> None:
         """The client took its replies."""
         session.paused = False
-        if session.stream_reply is not None:
-            self._pump(session)
+        if session.stream_reply is not None and not self.failed:
+            self._pump.go_on(session)
         if session.id in self._stalled:
             self.begin_tick()
         self.kernel.resume(session)
@@ -338,7 +342,7 @@ class Engine:
             session.transport.close()
         elif reply is not None:
             reply.begun = True
-            self._pump(session)
+            self._pump.go_on(session)
 
     def _too_much_output(self, session: Session) -> None:
         self._stats.client_output_buffer_limit_disconnections += 1
@@ -386,7 +390,7 @@ class Engine:
                 self._ready.update([(key, None) for key in parked.keys if key in self.waiters])
             if session.blocked is not parked:
                 return
-            self._keep_blocks(wanted, blocks)
+            self.keyspace.cache.keep(wanted, blocks)
             in_place = error is not None or len(missing) <= COLD_READ_BLOCKS
             if self.kernel.retry(session, wire, in_place):
                 self._unpark(parked)
@@ -398,12 +402,6 @@ class Engine:
                 self.keyspace.cache.make_room()
 
         self.skin.in_thread(read, done)
-
-    def _keep_blocks(self, wanted: list[tuple[Run, int]], blocks: list[Block] | None) -> None:
-        """Keep blocks that were read on a thread until ``make_room`` of the cache is called."""
-        for (run, index), block in zip(wanted, blocks or (), strict=False):
-            if run.blocks[index] is None:
-                self.keyspace.cache.add(run, index, block)
 
     def on_change(self, ns: int, key: bytes) -> None:
         """A key grew, appeared or vanished."""
@@ -510,44 +508,6 @@ class Engine:
         reply = LongReply(stream, first, stop, count, reverse)
         session.stream_reply = reply
         session.say(reply.header)
-
-    def _pump(self, session: Session) -> None:
-        """Send more of a long reply, as much as the socket takes."""
-        reply = session.stream_reply
-        if not isinstance(reply, LongReply) or not reply.begun or session.closed or self.failed:
-            return
-        while not reply.done and not session.paused:
-            cold = reply.cold()
-            if cold:
-                self._load_for(session, reply, cold)
-                return
-            try:
-                piece = reply.piece()
-            except (Corruption, InputOutputError):
-                # the count is already sent, so the only honest end is to close
-                session.transport.abort()
-                return
-            session.write(piece)
-        if reply.done:
-            session.stream_reply = None
-            self.skin.call_soon(lambda: self.kernel.resume(session))
-
-    def _load_for(self, session: Session, reply: LongReply, cold: list[tuple[Run, int]]) -> None:
-        store = self.store
-
-        def read() -> list[Block]:
-            return [store.read_block(run, index) for run, index in cold]
-
-        def done(blocks: list[Block] | None, error: BaseException | None) -> None:
-            if error is not None or blocks is None:
-                session.transport.abort()  # as in _pump
-                return
-            self._keep_blocks(cold, blocks)
-            if session.stream_reply is reply:
-                self._pump(session)
-            self.keyspace.cache.make_room()
-
-        self.skin.in_thread(read, done)
 
     # ── what commands ask ────────────────────────────────────────────────────────────────────────
 

@@ -20,6 +20,8 @@ import re
 from abc import ABC, abstractmethod
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from respserver.version import NEWEST, OLDEST, level_of
+
 T = TypeVar("T")
 
 INT64_MAX: Final = (1 << 63) - 1
@@ -96,6 +98,24 @@ class Switch(Kind[bool]):
     def describe(self) -> str:
         """Both words."""
         return "yes | no"
+
+
+class RedisVersion(Kind[str]):
+    """A version of Redis whose words are known here."""
+
+    def parse(self, text: str, current: str) -> str:
+        """The version, as it is printed."""
+        try:
+            level = level_of(text)
+        except ValueError:
+            level = 0
+        if text.count(".") != 2 or not OLDEST <= level <= NEWEST:
+            raise ValueError("argument must be a version from 7.4.0 to 8.10.255")
+        return text
+
+    def describe(self) -> str:
+        """From the oldest to the newest."""
+        return "version, 7.4.0 to 8.10.255"
 
 
 class Integer(Kind[int]):

@@ -32,9 +32,11 @@ from respserver.kinds import (
     Limits,
     Memory,
     OutputLimits,
+    RedisVersion,
     Secret,
     Switch,
 )
+from respserver.version import DEFAULT_VERSION
 
 ENVIRONMENT_PREFIX: Final = "RESPQ_"
 KB: Final = 1 << 10
@@ -150,6 +152,13 @@ class Config:
         192 * MB,
         "data",
         "Memory for open streams, entries not flushed yet and cached blocks together.",
+    )
+    redis_version: str = setting(
+        RedisVersion(),
+        DEFAULT_VERSION,
+        "streams",
+        "The version of Redis that is presented; commands, options and fields that it lacked are "
+        "hidden.",
     )
     stream_node_max_bytes: int = setting(
         Memory(),

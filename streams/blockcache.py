@@ -27,6 +27,12 @@ class BlockCache:
         self.loads += 1
         self._keep(run, index, block.memory_bytes)
 
+    def keep(self, wanted: list[tuple[Run, int]], blocks: list[Block] | None) -> None:
+        """Keep blocks that were read on a thread, unless somebody else was faster."""
+        for (run, index), block in zip(wanted, blocks or (), strict=False):
+            if run.blocks[index] is None:
+                self.add(run, index, block)
+
     def adopt(self, run: Run) -> None:
         """Keep the blocks that a flush left in the slots of a new run."""
         for index, block in enumerate(run.blocks):

@@ -22,7 +22,6 @@ from respserver.errors import (
 )
 from respserver.replies import OK, Simple
 from respserver.spec import ALLOW_BUSY, FAST, LOADING, NO_AUTH, NOSCRIPT, STALE, command
-from respserver.version import REDIS_VERSION
 
 if TYPE_CHECKING:
     from respserver.call import Call
@@ -145,7 +144,7 @@ def hello(call: Call) -> dict[bytes, object]:
         session.proto = proto
     return {
         b"server": b"redis",
-        b"version": REDIS_VERSION.encode(),
+        b"version": call.server.config.redis_version.encode(),
         b"proto": session.proto,
         b"id": session.id,
         b"mode": b"standalone",

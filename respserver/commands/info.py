@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 
 from respserver.replies import Verbatim
 from respserver.spec import LOADING, STALE, command
-from respserver.version import REDIS_VERSION
 
 if TYPE_CHECKING:
     from respserver.call import Call
@@ -52,7 +51,7 @@ def server_section(call: Call) -> Iterable[Line]:
     server = call.server
     uptime_s = (call.now_ms - server.started_ms) // 1000
     listener = ",".join(f"bind={address}" for address in server.config.bind)
-    yield "redis_version", REDIS_VERSION
+    yield "redis_version", server.config.redis_version
     yield "redis_git_sha1", "00000000"
     yield "redis_git_dirty", 0
     yield "redis_build_id", 0

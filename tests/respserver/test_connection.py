@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from respserver.spec import TABLE
-from respserver.version import REDIS_VERSION
+from respserver.version import DEFAULT_VERSION
 from tests.respserver.fakes import NOW_MS, Node, Session, Waiting
 from tests.servers import Server
 
@@ -93,11 +93,11 @@ def test_hello_tells_and_switches() -> None:
     node = Node()
     flat = node.run("HELLO")
     assert flat.startswith(b"*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n")
-    assert REDIS_VERSION.startswith("7.4.")
+    assert DEFAULT_VERSION.startswith("7.4.")
     assert node.run("HELLO", "3", "SETNAME", "me") == (
         b"%%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n%b\r\n$5\r\nproto\r\n:3\r\n"
         b"$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
-        b"$7\r\nmodules\r\n*0\r\n" % REDIS_VERSION.encode()
+        b"$7\r\nmodules\r\n*0\r\n" % DEFAULT_VERSION.encode()
     )
     assert (node.client.proto, node.client.name) == (3, b"me")
     node.run("HELLO")
