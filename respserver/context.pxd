@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from respserver.scan cimport Args
 from respserver.session cimport Session
 from streams.journal cimport Journal
+from streams.pending cimport Row
 from streams.stream cimport Stream
 
 
@@ -38,6 +39,8 @@ cdef class VerbContext:
     cdef readonly bytes retry
     cdef readonly list wait_keys
     cdef readonly bytes wait_group
+    cdef readonly int64_t wait_idle_ms
+    cdef readonly list wait_due
     cdef readonly list missing
     cdef readonly object long_reply
 
@@ -48,4 +51,6 @@ cdef class VerbContext:
     cdef Stream find_stream(self, Py_ssize_t i, Session session)
     cdef int reserve(self, Py_ssize_t n, bint frees) except -1
     cdef bint load_or_park(self, Stream stream, uint64_t start, uint64_t stop) except -1
+    cdef bint load_rows_or_park(self, Stream stream, Row* rows, Py_ssize_t n) except -1
+    cdef bint load_now_or_park(self, Stream stream, list missing) except -1
     cdef void put_null_array(self, Session session) noexcept

@@ -5,9 +5,11 @@ ReplyError with Redis' words; what could need a disk read is read here. Then it 
 through the journal and writes its reply; nothing raises any more. Arguments are slices in wire form
 (respserver/scan.py).
 
-A verb that cannot finish now returns VERB_BLOCK (wait for ``wait_keys`` for ``block_ms``, then run
-``retry``), VERB_COLD (run ``retry`` once the blocks in ``missing`` are in memory) or VERB_STREAM
-(send ``long_reply`` bit by bit): arguments, never state.
+A verb that cannot finish now leaves arguments behind, never state. It returns VERB_BLOCK (wait for
+``wait_keys`` for ``block_ms``, then run ``retry``; do so, too, when pending entries of a key fall
+due: ``wait_due`` are (key, wall time in ms), ``wait_idle_ms`` is what CLAIM asks for), VERB_COLD
+(run ``retry`` once the blocks in ``missing`` are in memory) or VERB_STREAM (send ``long_reply`` bit
+by bit).
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class VerbContext:
         self.on_change = on_change
         self.make_room = make_room
         self.log_room = 0
+        self.wait_due = []
         self.may_park = True
         self.redis_level = OLDEST
         self.node_max_bytes = 4096
@@ -102,15 +105,34 @@ class VerbContext:
         if not self.may_park:
             limit = COLD_BLOCKS_AT_ONCE
         few: list = stream.missing(start, stop, limit)
-        if len(few) == 0:
+        if len(few) < limit or not self.may_park:
+            return self.load_now_or_park(stream, few)
+        return self.load_now_or_park(stream, stream.missing(start, stop, COLD_BLOCKS_AT_ONCE))
+
+    def load_rows_or_park(self, stream, rows, n):
+        """``load_or_park`` for the entries of ``n`` pending rows."""
+        i: cython.Py_ssize_t
+        cold: object
+        missing: dict = {}
+        if len(stream.runs) == 0:
             return False
-        if not self.may_park or len(few) < limit:
-            for run, index in few:
-                stream.loader(run, index)
-            return False
-        self.missing = stream.missing(start, stop, COLD_BLOCKS_AT_ONCE)
-        self.retry = self.args.wire()
-        return True
+        for i in range(n):
+            cold = stream.cold_block(rows[i].ms, rows[i].seq)
+            if cold is not None:
+                missing[cold] = None
+                if len(missing) == COLD_BLOCKS_AT_ONCE:
+                    break
+        return self.load_now_or_park(stream, list(missing))
+
+    def load_now_or_park(self, stream, missing):
+        """Read these blocks now if they are few or nobody may wait; else leave them behind."""
+        if len(missing) > COLD_BLOCKS_IN_PLACE and self.may_park:
+            self.missing = missing
+            self.retry = self.args.wire()
+            return True
+        for run, index in missing:
+            stream.loader(run, index)
+        return False
 
     def put_null_array(self, session):
         """Answer with a null array."""

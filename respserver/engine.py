@@ -37,7 +37,7 @@ from respserver.stats import ServerStats
 from respserver.upkeep import Upkeep
 from respserver.verbs import Verbs
 from respserver.version import level_of
-from respserver.waiters import Key, Parked, Waiters
+from respserver.waiters import NEVER_MS, Key, Line, Parked, Waiters
 from streams.blockcache import BlockCache
 from streams.journal import Journal
 from streams.keyspace import Keyspace
@@ -350,21 +350,31 @@ class Engine:
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
-    def park(
-        self,
-        session: Session,
-        wire: bytes,
-        keys: list[Key],
-        group: bytes | None,
-        block_ms: int,
-    ) -> None:
-        """A client waits for its keys to grow; ``block_ms`` 0 is for ever."""
+    def park(self, session: Session) -> None:
+        """A client waits for what the verb has left behind; BLOCK 0 is for ever."""
+        verbs = self.verbs
+        block_ms = verbs.block_ms
         deadline_ms = self.clock.monotonic_ms() + block_ms if block_ms else None
-        parked = Parked(session, wire, keys, group, deadline_ms)
+        claim_ms = NEVER_MS if verbs.wait_idle_ms < 0 else verbs.wait_idle_ms
+        parked = Parked(
+            session, verbs.retry, verbs.wait_keys, verbs.wait_group, deadline_ms, claim_ms
+        )
         session.blocked = parked
         self.waiters.add(parked)
-        self._note_waiters(keys)
+        self._note_waiters(parked.keys)
         if deadline_ms is not None and (self._timer_ms is None or deadline_ms < self._timer_ms):
+            self._set_timer()
+        self._watch(parked)
+
+    def _watch(self, parked: Parked) -> None:
+        """Wake a client's group when pending entries fall due, as the verb has just reckoned."""
+        if not self.verbs.wait_due or parked.group is None:
+            return
+        now_ms = self.clock.monotonic_ms()
+        for key, due_ms in self.verbs.wait_due:
+            self.waiters.watch(key, parked.group, now_ms + max(due_ms - self.now_ms, 1))
+        next_ms = self.waiters.next_due_ms()
+        if next_ms is not None and (self._timer_ms is None or next_ms < self._timer_ms):
             self._set_timer()
 
     def park_cold(self, session: Session, wire: bytes, missing: list[tuple[Run, int]]) -> None:
@@ -397,7 +407,9 @@ class Engine:
                 self.kernel.resume(session)
             elif not parked.cold and not parked.keys:
                 self._unpark(parked)
-                self.kernel.park(session)
+                self.park(session)
+            elif not parked.cold:
+                self._watch(parked)
             if not parked.cold:  # else the next blocks would push out those just read for it
                 self.keyspace.cache.make_room()
 
@@ -432,13 +444,25 @@ class Engine:
                     if parked.session.blocked is parked and not parked.cold:
                         self._try_again(parked)
             for line in self.waiters.group_lines(key):
-                # one that waits for blocks keeps its place, and the others theirs behind it
-                while line and not (first := next(iter(line))).cold:
-                    if not self._try_again(first):
-                        break
+                self._serve_line(line)
+
+    def _serve_line(self, line: Line) -> None:
+        """Serve the readers of a group who wait for a key until one gets nothing."""
+        while (first := line.first) is not None:
+            if first.cold:
+                return  # it keeps its place, and the others theirs behind it
+            if not self._try_again(first):
+                left_ms = first.claim_ms
+                for parked in line.sooner(left_ms):
+                    waits = parked.session.blocked is parked and not parked.cold
+                    if waits and parked.claim_ms < left_ms and not self._try_again(parked):
+                        left_ms = parked.claim_ms
+                return
 
     def _try_again(self, parked: Parked) -> bool:
         if not self.kernel.retry(parked.session, parked.wire, False):
+            if not parked.cold:
+                self._watch(parked)
             return False
         self._unpark(parked)
         self.kernel.unfinished.append(parked.session)
@@ -477,6 +501,7 @@ class Engine:
     def _set_timer(self) -> None:
         deadlines = [
             self.waiters.next_deadline_ms(),
+            self.waiters.next_due_ms(),
             self.releaser.next_sync_ms(),
             self.limits.next_deadline_ms(),
             self.upkeep.next_deadline_ms(),
@@ -492,6 +517,9 @@ class Engine:
         now_ms = self.clock.monotonic_ms()
         for parked in self.waiters.expired(now_ms):
             self._end_wait(parked, _null_array(parked.session))
+        if due := self.waiters.take_due(now_ms):
+            self._ready.update(dict.fromkeys(due))
+            self.begin_tick()
         self.releaser.on_timer(now_ms)
         for session in self.limits.too_much_output(now_ms):
             self._too_much_output(session)

@@ -263,17 +263,12 @@ class Kernel:
         if status == VERB_DONE:
             return 0
         if status == VERB_BLOCK:
-            self.park(session)
+            self.server.park(session)
         elif status == VERB_COLD:
             self.server.park_cold(session, self.verbs.retry, self.verbs.missing)
         else:
             self.server.begin_long_reply(session, self.verbs.long_reply)
         return 0
-
-    def park(self, session: Session) -> None:
-        """Let the client wait for what the verb has just left behind."""
-        verbs = self.verbs
-        self.server.park(session, verbs.retry, verbs.wait_keys, verbs.wait_group, verbs.block_ms)
 
     def refuse(
         self, session: Session, verb: Verb | None, before: cython.Py_ssize_t, line: bytes

@@ -1,20 +1,25 @@
 """Who waits for which key, and until when.
 
 Rules: a waiting client holds arguments, never state: its command in wire form, run again when one
-of its keys grows or vanishes. Plain readers of a key are all tried; readers of one group are tried
-first come first served and stop at the first that gets nothing, since then there is nothing left
-for the group.
+of its keys grows or vanishes, or when pending entries of its group fall due. Plain readers of a key
+are all tried; readers of one group are tried first come first served and stop at the first that
+gets nothing, since then there is nothing left for the group, but for those who claim sooner. A
+group's entries fall due for whoever stands in its line: there is one timer for each line.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from respserver.session import Session
 
 Key = tuple[int, bytes]
+
+NEVER_MS = 1 << 63
+"""For a client that claims nothing: no entry is pending for so long."""
 
 
 @dataclass(eq=False, slots=True)
@@ -26,17 +31,52 @@ class Parked:
     keys: list[Key]
     group: bytes | None
     deadline_ms: int | None
+    claim_ms: int = NEVER_MS
+    """CLAIM: it gets what is pending for so long."""
     cold: bool = False
     """Waits for blocks that are being read, not for keys."""
 
 
-Line = OrderedDict[Parked, None]
-"""Clients in the order in which they came."""
+class Line:
+    """Clients in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._clients: OrderedDict[Parked, None] = OrderedDict()
+        self._claims: Counter[int] = Counter()
+
+    def __iter__(self) -> Iterator[Parked]:
+        return iter(self._clients)
+
+    def __contains__(self, parked: Parked) -> bool:
+        return parked in self._clients
+
+    @property
+    def first(self) -> Parked | None:
+        """Who came first."""
+        return next(iter(self._clients), None)
+
+    def add(self, parked: Parked) -> None:
+        """A client joins the end."""
+        self._clients[parked] = None
+        self._claims[parked.claim_ms] += 1
+
+    def remove(self, parked: Parked) -> None:
+        """A client that is in the line leaves it."""
+        del self._clients[parked]
+        self._claims[parked.claim_ms] -= 1
+        if not self._claims[parked.claim_ms]:
+            del self._claims[parked.claim_ms]
+
+    def sooner(self, claim_ms: int) -> list[Parked]:
+        """Those who claim what is pending for less than ``claim_ms``."""
+        if min(self._claims, default=claim_ms) >= claim_ms:
+            return []
+        return [parked for parked in self._clients if parked.claim_ms < claim_ms]
 
 
 @dataclass(slots=True)
 class _Queue:
-    readers: Line = field(default_factory=OrderedDict)
+    readers: Line = field(default_factory=Line)
     groups: dict[bytes, Line] = field(default_factory=dict)
     count: int = 0
 
@@ -45,7 +85,7 @@ class _Queue:
             return self.readers
         found = self.groups.get(group)
         if found is None:
-            found = self.groups[group] = OrderedDict()
+            found = self.groups[group] = Line()
         return found
 
 
@@ -55,6 +95,8 @@ class Waiters:
     def __init__(self) -> None:
         self._queues: dict[Key, _Queue] = {}
         self._deadlines: list[tuple[int, int, Parked]] = []
+        self._due: list[tuple[int, Key, bytes]] = []
+        self._due_of: dict[tuple[Key, bytes], int] = {}
         self._serial = 0
         self.count = 0
 
@@ -69,7 +111,7 @@ class Waiters:
                 queue = self._queues[key] = _Queue()
             line = queue.line(parked.group)
             if parked not in line:
-                line[parked] = None
+                line.add(parked)
                 queue.count += 1
         if parked.deadline_ms is not None:
             self._serial += 1
@@ -84,10 +126,11 @@ class Waiters:
                 continue
             line = queue.line(parked.group)
             if parked in line:
-                del line[parked]
+                line.remove(parked)
                 queue.count -= 1
-            if not line and parked.group is not None:
+            if line.first is None and parked.group is not None:
                 del queue.groups[parked.group]
+                self._due_of.pop((key, parked.group), None)
             if queue.count == 0:
                 del self._queues[key]
         self.count -= 1
@@ -110,6 +153,32 @@ class Waiters:
         """A line for each group whose readers wait for ``key``; who is served leaves it."""
         queue = self._queues.get(key)
         return [] if queue is None else list(queue.groups.values())
+
+    def watch(self, key: Key, group: bytes, due_ms: int) -> None:
+        """Entries pending in a group that somebody waits for fall due then, in monotonic time."""
+        known_ms = self._due_of.get((key, group))
+        if known_ms is None or due_ms < known_ms:
+            self._due_of[key, group] = due_ms
+            heapq.heappush(self._due, (due_ms, key, group))
+
+    def take_due(self, now_ms: int) -> list[Key]:
+        """The keys with groups whose entries have fallen due; they are no longer watched."""
+        found = []
+        while self._due and self._due[0][0] <= now_ms:
+            due_ms, key, group = heapq.heappop(self._due)
+            if self._due_of.get((key, group)) == due_ms:
+                del self._due_of[key, group]
+                found.append(key)
+        return found
+
+    def next_due_ms(self) -> int | None:
+        """When entries that somebody waits for fall due next."""
+        while self._due:
+            due_ms, key, group = self._due[0]
+            if self._due_of.get((key, group)) == due_ms:
+                return due_ms
+            heapq.heappop(self._due)
+        return None
 
     def next_deadline_ms(self) -> int | None:
         """When the next wait ends."""

@@ -1,73 +1,47 @@
 """XREAD and XREADGROUP: several streams at once, history, waiting.
 
-Rules: those of respserver/context.py. A read goes through four steps: ``options`` and ``find`` read
-the arguments and refuse, ``plan`` settles which positions each stream gives and reserves room in
-the log, ``serve`` writes them and marks them delivered. A Reader is used by one command at a time
-and keeps nothing between two but its memory: a command that waits is read again from the start.
-
-The kind of a part is the character its ID is written with (``>``, ``+``), ``h`` for the history of
-a consumer after an ID, ``i`` for what comes after an ID. Source: the Redis documentation of each
-command; order of checks as in redis-server 7.4.
+Rules: those of respserver/context.py. A read goes through four steps: ``options`` and ``find``
+(respserver/readargs.py) read the arguments and refuse, ``plan`` (respserver/readplan.py) settles
+what each stream gives and reserves room in the log, ``serve`` writes it and marks it delivered. A
+Reader is used by one command at a time and keeps nothing between two but its memory: a command that
+waits is read again from the start.
 """
 
 from __future__ import annotations
 
 import cython
 from cython.cimports.libc.stdint import int64_t, uint64_t
-from cython.cimports.libc.stdlib import abort, free, realloc
+from cython.cimports.libc.string import memcpy
 from cython.cimports.lsmstore.buf import U64_MAX
-from cython.cimports.streams.idtext import parse_id
 
+from lsmstore.block import Block
 from lsmstore.buf import Buf
 from respserver.context import encode_command
-from respserver.errors import (
-    INVALID_STREAM_ID,
-    NOT_INT,
-    SYNTAX,
-    TIMEOUT_NEGATIVE,
-    TIMEOUT_NOT_INT,
-    TIMEOUT_RANGE,
-    ReplyError,
-    c_string,
-)
+from respserver.readplan import ReadPlan
 from respserver.scan import Args
 from streams.group import Consumer, Group
 from streams.stream import Stream
 
 INT64_MAX = cython.declare(cython.longlong, 0x7FFFFFFFFFFFFFFF)
-
-NOGROUP = b"NOGROUP No such key '%s' or consumer group '%s' in XREADGROUP with GROUP option"
-MEANINGLESS = (
-    b"ERR The %s ID is meaningless in the context of XREADGROUP: you want to read the history of "
-    b"this consumer by specifying a proper ID, or use the > ID to get new messages. The %s ID "
-    b"would just return an empty result set."
-)
-UNBALANCED = b"ERR Unbalanced '%s' list of streams: for each stream key an ID%s must be specified."
+# A clock that is behind the last delivery by more was ahead then and has been put right.
+CLOCK_SLACK_MS = cython.declare(cython.longlong, 1000)
 
 
 @cython.final
 @cython.cclass
-class Reader:
+class Reader(ReadPlan):
     """One read from several streams."""
 
-    def __cinit__(self) -> None:
-        self.parts = cython.NULL
-        self.parts_cap = 0
-
-    def __init__(self) -> None:
-        self.streams = []
-        self.groups = []
-
-    def __dealloc__(self) -> None:
-        free(self.parts)
-
     def read(self, context, session, grouped):
-        """XREAD [COUNT n] [BLOCK ms] STREAMS key... id...; XREADGROUP GROUP g c [NOACK] besides"""
+        """XREAD [COUNT n] [MAXCOUNT n] [MAXSIZE n] [BLOCK ms] STREAMS key... id...
+
+        XREADGROUP GROUP g c [CLAIM ms] [NOACK] besides.
+        """
         served: cython.Py_ssize_t
         self.grouped = grouped
         self.options(context)
         self.find(context, session)
-        served = self.plan(context)
+        served = self.plan(context, session)
         if served < -1:
             context.retry = self.wire(context)
             return VERB_COLD
@@ -75,213 +49,16 @@ class Reader:
         if served > 0:
             session.out.put_head(42 if session.proto == 2 else 37, served)
         self.serve(context, session)
+        if served == 0 and self.block_ms >= 0:
+            self.wait(context, session)
         self.streams.clear()
         self.groups.clear()
         if served > 0:
             return VERB_DONE
         if self.block_ms >= 0:
-            return self.wait(context, session)
+            return VERB_BLOCK
         context.put_null_array(session)
         return VERB_DONE
-
-    def options(self, context):
-        """Read what stands before the keys; refuse what Redis refuses there."""
-        args: Args = context.args
-        i: cython.Py_ssize_t = 1
-        more: cython.Py_ssize_t
-        name: bytes = b"xreadgroup" if self.grouped else b"xread"
-        self.block_ms = -1
-        self.count = 0
-        self.first = 0
-        self.n = 0
-        self.group_at = 0
-        self.noack = False
-        while i < args.count:
-            more = args.count - i - 1
-            if more > 0 and args.matches(i, b"BLOCK", 5):
-                i += 1
-                if not args.integer(i, cython.address(self.block_ms)):
-                    raise ReplyError(TIMEOUT_NOT_INT)
-                if self.block_ms < 0:
-                    raise ReplyError(TIMEOUT_NEGATIVE)
-                if self.block_ms > INT64_MAX - cython.cast(int64_t, context.now_ms):
-                    raise ReplyError(TIMEOUT_RANGE)
-            elif more > 0 and args.matches(i, b"COUNT", 5):
-                i += 1
-                if not args.integer(i, cython.address(self.count)):
-                    raise ReplyError(NOT_INT)
-                if self.count < 0:
-                    self.count = 0
-            elif more > 0 and args.matches(i, b"STREAMS", 7):
-                self.first = i + 1
-                self.n = args.count - self.first
-                if self.n & 1:
-                    raise ReplyError(
-                        UNBALANCED % (name, b" or '>'" if self.grouped else b", '+', or '$'")
-                    )
-                self.n //= 2
-                break
-            elif more >= 2 and args.matches(i, b"GROUP", 5):
-                if not self.grouped:
-                    raise ReplyError(
-                        b"ERR The GROUP option is only supported by XREADGROUP. You called XREAD "
-                        b"instead."
-                    )
-                self.group_at = i + 1
-                i += 2
-            elif args.matches(i, b"NOACK", 5):
-                if not self.grouped:
-                    raise ReplyError(
-                        b"ERR The NOACK option is only supported by XREADGROUP. You called XREAD "
-                        b"instead."
-                    )
-                self.noack = True
-            else:
-                raise ReplyError(SYNTAX)
-            i += 1
-        if self.first == 0:
-            raise ReplyError(SYNTAX)
-        if self.grouped and self.group_at == 0:
-            raise ReplyError(b"ERR Missing GROUP option for XREADGROUP")
-        return 0
-
-    def find(self, context, session):
-        """Find the streams and groups and read the IDs, refusing what Redis refuses."""
-        args: Args = context.args
-        i: cython.Py_ssize_t
-        ids: cython.Py_ssize_t = self.first + self.n
-        part: cython.pointer(Part)
-        stream: Stream
-        group: Group = None
-        self.streams.clear()
-        self.groups.clear()
-        if self.n > self.parts_cap:
-            self.parts_cap = 2 * self.n
-            self.parts = cython.cast(
-                cython.pointer(Part), realloc(self.parts, self.parts_cap * cython.sizeof(Part))
-            )
-            if self.parts == cython.NULL:
-                abort()
-        for i in range(self.n):
-            part = self.parts + i
-            stream = context.find_stream(self.first + i, session)
-            if self.grouped:
-                group = None
-                if stream is not None:
-                    group = stream.groups.get(args.word(self.group_at))
-                if group is None:
-                    raise ReplyError(
-                        NOGROUP
-                        % (c_string(args.word(self.first + i)), c_string(args.word(self.group_at)))
-                    )
-            self.streams.append(stream)
-            self.groups.append(group)
-            part.kind = 105
-            part.ms = 0
-            part.seq = 0
-            if args.is_char(ids + i, 36):
-                if self.grouped:
-                    raise ReplyError(MEANINGLESS % (b"$", b"$"))
-                if stream is not None:
-                    part.ms = stream.last_ms
-                    part.seq = stream.last_seq
-            elif args.is_char(ids + i, 43):
-                if self.grouped:
-                    raise ReplyError(MEANINGLESS % (b"+", b"+"))
-                part.kind = 43
-            elif args.is_char(ids + i, 62):
-                if not self.grouped:
-                    raise ReplyError(
-                        b"ERR The > ID can be specified only when calling XREADGROUP using the "
-                        b"GROUP <group> <consumer> option."
-                    )
-                part.kind = 62
-            else:
-                if not parse_id(
-                    args.p[ids + i],
-                    args.n[ids + i],
-                    0,
-                    True,
-                    cython.NULL,
-                    cython.address(part.ms),
-                    cython.address(part.seq),
-                ):
-                    raise ReplyError(INVALID_STREAM_ID)
-                if self.grouped:
-                    part.kind = 104
-        return 0
-
-    def plan(self, context):
-        """Settle which positions each stream gives; how many answer, -2 if blocks are cold."""
-        i: cython.Py_ssize_t
-        k: cython.Py_ssize_t
-        served: cython.Py_ssize_t = 0
-        need: cython.Py_ssize_t = 0
-        part: cython.pointer(Part)
-        stream: Stream
-        group: Group
-        limit: uint64_t = self.count if self.count > 0 else U64_MAX
-        for i in range(self.n):
-            part = self.parts + i
-            part.n = 0
-            stream = self.streams[i]
-            if stream is None:
-                continue
-            if part.kind == 104:
-                served += 1
-                group = self.groups[i]
-                need += RECORD_BYTES + ROW_RECORD_BYTES * (
-                    group.pending.length
-                    if self.count == 0 or self.count > group.pending.length
-                    else self.count
-                )
-                continue
-            if part.kind == 43:
-                part.start = stream.previous_live(stream.end_pos)
-                part.stop = stream.end_pos
-                if part.start == U64_MAX:
-                    part.start = part.stop
-            elif part.kind == 62:
-                group = self.groups[i]
-                if group.next_known:
-                    part.start = group.next_pos
-                elif group.last_ms == U64_MAX and group.last_seq == U64_MAX:
-                    part.start = stream.end_pos
-                else:
-                    part.start = stream.seek(
-                        group.last_ms + (1 if group.last_seq == U64_MAX else 0), group.last_seq + 1
-                    )
-                for k in range(i):
-                    # the same stream twice: go on where it was left above
-                    if self.streams[k] is stream and self.parts[k].kind == 62 and self.parts[k].n:
-                        part.start = self.parts[k].stop
-                part.start = stream.next_live(part.start)
-                part.stop = stream.take_until(part.start, stream.end_pos, limit)
-            else:
-                if part.ms == U64_MAX and part.seq == U64_MAX:
-                    part.start = stream.end_pos
-                else:
-                    part.start = stream.seek(
-                        part.ms + (1 if part.seq == U64_MAX else 0), part.seq + 1
-                    )
-                part.start = stream.next_live(part.start)
-                part.stop = stream.take_until(part.start, stream.end_pos, limit)
-            if part.start >= part.stop:
-                continue
-            part.n = part.stop - part.start - stream.deleted_between(part.start, part.stop)
-            if part.n == 0:
-                continue
-            if context.load_or_park(stream, part.start, part.stop):
-                return -2
-            need += RECORD_BYTES + ROW_RECORD_BYTES * part.n
-            served += 1
-        if self.grouped:
-            need += self.n * (RECORD_BYTES + context.args.n[self.group_at + 1])
-            context.reserve(need, False)
-            for i in range(self.n):
-                stream = self.streams[i]
-                stream.need_first()
-        return served
 
     def serve(self, context, session):
         """Write what ``plan`` settled, and mark it delivered."""
@@ -292,77 +69,146 @@ class Reader:
         group: Group = None
         consumer: Consumer = None
         out: Buf = session.out
-        for i in range(self.n):
+        for i in range(self.visited):
             part = self.parts + i
             stream = self.streams[i]
             if self.grouped:
                 group = self.groups[i]
-                consumer = group.find_consumer(args.p[self.group_at + 1], args.n[self.group_at + 1])
-                if consumer is None:
-                    consumer = context.journal.new_consumer(
-                        stream, group, args.word(self.group_at + 1), context.now_ms
-                    )
-                consumer.seen_ms = context.now_ms
-            if part.n == 0 and part.kind != 104:
+                consumer = self.see(context, stream, group)
+                if part.gone_n > 0:
+                    self.drop_gone(context.journal, stream, group, part)
+            if not part.shown:
                 continue
             if session.proto == 2:
                 out.put(b"*2\r\n", 4)
             out.put_bulk(args.p[self.first + i], args.n[self.first + i])
-            if part.kind == 104:
-                self.history(context, session, stream, group, consumer, part)
-                continue
-            out.put_head(42, part.n)
-            if self.grouped:
-                context.journal.deliver(
-                    stream,
-                    group,
-                    consumer,
-                    part.start,
-                    part.stop,
-                    part.n,
-                    context.now_ms,
-                    self.noack,
-                    out,
-                )
-            else:
-                stream.copy(out, part.start, part.stop)
+            out.put_head(42, part.rows_n + part.n)
+            if part.rows_n > 0:
+                self.put_rows(context, session, stream, part)
+                self.claim(context, stream, group, consumer, part)
+            if part.n > 0:
+                if part.kind == NEW and self.claim_ms >= 0:
+                    self.put_new(stream, part, out)
+                else:
+                    stream.copy(out, part.start, part.stop)
+                if self.grouped:
+                    context.journal.deliver(
+                        stream,
+                        group,
+                        consumer,
+                        part.start,
+                        part.stop,
+                        part.n,
+                        context.now_ms,
+                        self.noack,
+                    )
+            if self.grouped and group.unwatched:
+                group.unwatched = False  # who waits tries again and says when to be woken
+                context.on_change(stream.ns, stream.key)
         return 0
 
-    def history(self, context, session, stream, group, consumer, part):
-        """What is pending for ``consumer`` after an ID; counts as one more delivery."""
+    def see(self, context, stream, group):
+        """The consumer that reads, made if it is new; a clock that was ahead is forgiven."""
+        args: Args = context.args
+        consumer: Consumer = group.find_consumer(
+            args.p[self.group_at + 1], args.n[self.group_at + 1]
+        )
+        if consumer is None:
+            consumer = context.journal.new_consumer(
+                stream, group, args.word(self.group_at + 1), context.now_ms
+            )
+        consumer.seen_ms = context.now_ms
+        if group.idle_timeout_ms > 0 and group.pending.latest_ms > context.now_ms + cython.cast(
+            uint64_t, CLOCK_SLACK_MS
+        ):
+            context.journal.pull_back(stream, group, context.now_ms)
+        return consumer
+
+    def drop_gone(self, journal, stream, group, part):
+        """Drop pending entries whose entries are gone."""
+        k: cython.Py_ssize_t
+        journal.want_ids(part.gone_n)
+        for k in range(part.gone_n):
+            journal.ids_ms[k] = self.gone[part.gone_at + k].ms
+            journal.ids_seq[k] = self.gone[part.gone_at + k].seq
+        journal.ack_ids(stream, group, part.gone_n)
+        return 0
+
+    def claim(self, context, stream, group, consumer, part):
+        """Mark the pending entries of a part delivered once more, except those that are gone."""
+        k: cython.Py_ssize_t
+        n: cython.Py_ssize_t = 0
+        rows: cython.pointer(Row) = self.rows + part.rows_at
+        # a plain reader of its history may count beyond what Redis prints, as it does there
+        most: uint64_t = U64_MAX if part.kind == HISTORY else INT64_MAX
+        for k in range(part.rows_n):
+            if self.positions[part.rows_at + k] == U64_MAX:
+                continue
+            # an earlier part may have counted it, too
+            group.pending.find(rows[k].ms, rows[k].seq, rows + n)
+            if rows[n].count < most:
+                rows[n].count += 1
+            rows[n].delivered_ms = context.now_ms
+            n += 1
+        if n > 0:
+            context.journal.claim_rows(
+                stream,
+                group,
+                consumer,
+                rows,
+                n,
+                context.now_ms,
+                -1 if part.kind == HISTORY else context.now_ms,
+            )
+        return 0
+
+    def put_rows(self, context, session, stream, part):
+        """Write the pending entries of a part."""
         out: Buf = session.out
-        body = Buf(4096)
-        at: Cursor
-        row: Row
+        block: Block
+        row: cython.pointer(Row)
         pos: uint64_t
-        n: uint64_t = 0
-        rows: list = []
-        if not (part.ms == U64_MAX and part.seq == U64_MAX):
-            part.seq += 1
-            if part.seq == 0:
-                part.ms += 1
-            group.pending.seek(part.ms, part.seq, cython.address(at))
-            while self.count == 0 or n < cython.cast(uint64_t, self.count):
-                if not group.pending.next_row(
-                    cython.address(at), consumer.cidx, cython.address(row)
-                ):
-                    break
-                n += 1
-                pos = stream.find(row.ms, row.seq)
-                if pos == U64_MAX:
-                    body.put(b"*2\r\n", 4)
-                    body.put_bulk_id(row.ms, row.seq)
-                    if session.proto == 2:
-                        body.put(b"*-1\r\n", 5)
-                    else:
-                        body.put(b"_\r\n", 3)
-                    continue
-                stream.copy(body, pos, pos + 1)
-                rows.append((row.ms, row.seq, context.now_ms, row.count + 1))
-        if rows:
-            context.journal.claim(stream, group, consumer, rows, context.now_ms, -1)
-        out.put_head(42, n)
-        out.put(body.p, body.n)
+        i: cython.Py_ssize_t
+        k: cython.Py_ssize_t
+        for k in range(part.rows_at, part.rows_at + part.rows_n):
+            row = self.rows + k
+            pos = self.positions[k]
+            if pos == U64_MAX:
+                out.put(b"*2\r\n", 4)
+                out.put_bulk_id(row.ms, row.seq)
+                if session.proto == 2:
+                    out.put(b"*-1\r\n", 5)
+                else:
+                    out.put(b"_\r\n", 3)
+            elif part.kind == NEW and self.claim_ms >= 0:
+                block = stream.block_at(pos)
+                i = pos - block.first_pos
+                out.put(b"*4", 2)
+                out.put(block.base + block.start_of(i) + 2, block.end_of(i) - block.start_of(i) - 2)
+                out.put_head(58, context.now_ms - row.delivered_ms)
+                out.put_head(58, row.count)
+            else:
+                stream.copy(out, pos, pos + 1)
+        return 0
+
+    def put_new(self, stream, part, out):
+        """Write the new entries of a part as CLAIM wants them: idle 0, delivered 0 times before."""
+        block: Block = None
+        i: cython.Py_ssize_t
+        n: cython.Py_ssize_t
+        pos: uint64_t = part.start
+        while pos < part.stop:
+            if block is None or pos >= block.first_pos + block.count:
+                block = stream.block_at(pos)
+            if not stream.is_deleted(pos):
+                i = pos - block.first_pos
+                n = block.end_of(i) - block.start_of(i)
+                out.room(n + 8)
+                memcpy(out.p + out.n, block.base + block.start_of(i), n)
+                out.p[out.n + 1] = 52  # '4'
+                memcpy(out.p + out.n + n, cython.cast(cython.p_char, b":0\r\n:0\r\n"), 8)
+                out.n += n + 8
+            pos += 1
         return 0
 
     def wire(self, context):
@@ -382,10 +228,22 @@ class Reader:
         """Nothing to give yet: leave behind what the client waits for."""
         args: Args = context.args
         i: cython.Py_ssize_t
+        due_ms: int64_t
+        group: Group
+        key: tuple
         context.wait_keys = []
+        context.wait_due = []
         for i in range(self.n):
-            context.wait_keys.append((session.db, args.word(self.first + i)))
+            key = (session.db, args.word(self.first + i))
+            context.wait_keys.append(key)
+            if self.parts[i].idle_ms >= 0:
+                group = self.groups[i]
+                due_ms = self.find_due(self.streams[i], group, self.parts[i].idle_ms)
+                group.unwatched = due_ms < 0
+                if due_ms >= 0:
+                    context.wait_due.append((key, due_ms))
         context.wait_group = args.word(self.group_at) if self.group_at else None
+        context.wait_idle_ms = self.claim_ms
         context.retry = self.wire(context)
         context.block_ms = self.block_ms
-        return VERB_BLOCK
+        return 0

@@ -2,13 +2,15 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
-# A literal this large would be a Python integer.
+# Literals this large would be Python integers.
 cdef extern from *:
     """
     #define RESPQ_U32_MAX 0xFFFFFFFFU
+    #define RESPQ_OWNED 0x1000000000000ULL
     """
     const uint32_t U32_MAX "RESPQ_U32_MAX"
     const uint32_t LARGE_COUNT "RESPQ_U32_MAX"
+    const uint64_t OWNED "RESPQ_OWNED"  # above what the delivery column holds
 
 
 cdef enum:
@@ -28,10 +30,11 @@ cdef enum:
 # The rows in use are [start, start + n).
 cdef struct Chunk:
     uint64_t base_ms
-    uint64_t delivered_min_ms
+    uint64_t oldest
     uint64_t owners
     uint32_t seq_high
     uint32_t no
+    uint32_t heap_at
     uint16_t start
     uint16_t n
     uint16_t cap
@@ -62,7 +65,7 @@ cdef inline uint16_t* delivered_high(Chunk* c) noexcept:
     return <uint16_t*> column(c, 5)
 
 
-# The ms and seq of row ``i``, and when it was delivered last.
+# The ms and seq of row ``i``.
 cdef inline uint64_t ms_of(Chunk* c, uint32_t i) noexcept:
     return c.base_ms + column(c, MS)[c.start + i]
 
@@ -71,8 +74,23 @@ cdef inline uint64_t seq_of(Chunk* c, uint32_t i) noexcept:
     return (<uint64_t> c.seq_high << 32) | column(c, SEQ)[c.start + i]
 
 
-cdef inline uint64_t delivered_of(Chunk* c, uint32_t i) noexcept:
+# What the delivery column says of row ``i``: a time, or the serial number of a release.
+cdef inline uint64_t delivery_of(Chunk* c, uint32_t i) noexcept:
     return (<uint64_t> delivered_high(c)[c.start + i] << 32) | column(c, DELIVERED)[c.start + i]
+
+
+# The age of a row that says ``delivery``, and of row ``i``.
+cdef inline uint64_t age(uint32_t cidx, uint64_t delivery) noexcept:
+    return delivery if cidx == 0 else OWNED + delivery
+
+
+cdef inline uint64_t age_of(Chunk* c, uint32_t i) noexcept:
+    return age(column(c, CIDX)[c.start + i], delivery_of(c, i))
+
+
+# When row ``i`` was delivered last; 0 where it has no owner.
+cdef inline uint64_t delivered_of(Chunk* c, uint32_t i) noexcept:
+    return 0 if column(c, CIDX)[c.start + i] == 0 else delivery_of(c, i)
 
 
 # Whether row ``i`` exists and has this ID.
@@ -139,6 +157,7 @@ cdef void append_rows(Chunk* c, const uint64_t* ms, const uint64_t* seq, Py_ssiz
 cdef void cut(Chunk* c, uint32_t i, Chunk* right) noexcept
 cdef void join(Chunk* a, Chunk* b) noexcept
 cdef void tighten(Chunk* c) noexcept
+cdef uint32_t pull_back(Chunk* c, uint64_t latest_ms) noexcept
 cdef uint32_t remove_owner(Chunk* c, uint32_t cidx, dict large_counts) except? 0xFFFF
 
 # Stored form

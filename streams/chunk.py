@@ -7,7 +7,10 @@ Rules:
 
 - The rows in use stand in one piece, somewhere in the columns. Taking one out or putting one in
   moves the shorter side, or the only one that has room.
-- ``delivered_min_ms`` is a lower bound and ``owners`` a superset (bit ``cidx & 63``): changes may
+- A row without an owner (consumer index 0) was released: its delivery column holds the serial
+  number of the release. The *age* of a row orders all of a list: released rows first, by serial
+  number, then the others by delivery time (``OWNED`` more).
+- ``oldest`` is a lower bound of the ages and ``owners`` a superset (bit ``cidx & 63``): changes may
   leave both too loose, ``tighten`` sets them right.
 - A delivery count of 2^32 - 1 or more is 2^32 - 1 in its column and stands in the list's
   ``large_counts`` under its ID.
@@ -50,7 +53,7 @@ def new_chunk(ms, seq, cap, number):
         abort()
     c.base_ms = ms
     c.seq_high = cython.cast(uint32_t, seq >> 32)
-    c.delivered_min_ms = cython.cast(uint64_t, -1)
+    c.oldest = cython.cast(uint64_t, -1)
     c.owners = 0
     c.start = 0
     c.n = 0
@@ -58,6 +61,7 @@ def new_chunk(ms, seq, cap, number):
     c.dirty = 1
     c.stored = 0
     c.no = number
+    c.heap_at = 0
     return c
 
 
@@ -182,8 +186,8 @@ def append_rows(c, ms, seq, n, cidx, delivered_ms):
         highs[i] = cython.cast(uint16_t, delivered_ms >> 32)
     c.n += cython.cast(uint16_t, n)
     c.owners |= cython.cast(uint64_t, 1) << (cidx & 63)
-    if delivered_ms < c.delivered_min_ms:
-        c.delivered_min_ms = delivered_ms
+    if OWNED + delivered_ms < c.oldest:
+        c.oldest = OWNED + delivered_ms
     c.dirty = 1
 
 
@@ -206,25 +210,42 @@ def join(a, b):
     copy_rows(a, a.start + a.n, b, b.start, b.n)
     a.n += b.n
     a.owners |= b.owners
-    if b.delivered_min_ms < a.delivered_min_ms:
-        a.delivered_min_ms = b.delivered_min_ms
+    if b.oldest < a.oldest:
+        a.oldest = b.oldest
     a.dirty = 1
 
 
 def tighten(c):
-    """Set the bound of the delivery times and the set of owners exactly."""
+    """Set the bound of the ages and the set of owners exactly."""
     owners: uint64_t = 0
-    earliest: uint64_t = cython.cast(uint64_t, -1)
-    delivered_ms: uint64_t
+    oldest: uint64_t = cython.cast(uint64_t, -1)
+    row_age: uint64_t
     i: uint32_t
     consumers: cython.pointer(uint32_t) = column(c, CIDX) + c.start
     for i in range(c.n):
         owners |= cython.cast(uint64_t, 1) << (consumers[i] & 63)
-        delivered_ms = delivered_of(c, i)
-        if delivered_ms < earliest:
-            earliest = delivered_ms
+        row_age = age_of(c, i)
+        if row_age < oldest:
+            oldest = row_age
     c.owners = owners
-    c.delivered_min_ms = earliest
+    c.oldest = oldest
+
+
+def pull_back(c, latest_ms):
+    """Rows that say they were delivered after ``latest_ms`` were delivered then; how many."""
+    n: uint32_t = 0
+    i: uint32_t
+    place: uint32_t
+    for i in range(c.n):
+        if delivered_of(c, i) > latest_ms:
+            place = c.start + i
+            column(c, DELIVERED)[place] = cython.cast(uint32_t, latest_ms)
+            delivered_high(c)[place] = cython.cast(uint16_t, latest_ms >> 32)
+            n += 1
+    if n > 0:
+        c.dirty = 1
+        tighten(c)
+    return n
 
 
 def remove_owner(c, cidx, large_counts):
@@ -336,8 +357,8 @@ def check_rows(c, large_counts):
     if c.n == 0 or c.n > c.cap or c.start + c.n > c.cap or c.cap > ROWS_MAX:
         raise AssertionError(f"chunk {c.no}: rows {c.start}+{c.n} of {c.cap}")
     for i in range(c.n):
-        if delivered_of(c, i) < c.delivered_min_ms:
-            raise AssertionError(f"chunk {c.no}: row {i} delivered before the bound")
+        if age_of(c, i) < c.oldest:
+            raise AssertionError(f"chunk {c.no}: row {i} is older than the bound")
         cidx: uint32_t = column(c, CIDX)[c.start + i]
         if not may_own(c, cidx):
             raise AssertionError(f"chunk {c.no}: owner {cidx} is not in the set")

@@ -1,7 +1,9 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from streams.ageheap cimport AgeHeap
 from streams.chunk cimport (
+    CIDX,
     ROWS_MAX,
     U32_MAX,
     BlobHeader,
@@ -9,7 +11,9 @@ from streams.chunk cimport (
     blob_of,
     check_rows,
     chunk_bytes,
+    column,
     cut,
+    delivery_of,
     fill,
     fits,
     join,
@@ -37,6 +41,9 @@ cdef class ChunkList:
     cdef Py_ssize_t slot_count
     cdef Py_ssize_t chunks_bytes
     cdef uint32_t next_no
+    cdef uint64_t next_release
+    cdef readonly uint64_t latest_ms
+    cdef AgeHeap ages
     cdef dict large_counts
     cdef set vanished
 
@@ -45,6 +52,7 @@ cdef class ChunkList:
     cdef Chunk* open_slot(self, Py_ssize_t at, uint64_t ms, uint64_t seq, uint32_t rows,
                           uint32_t number) noexcept
     cdef void drop_chunk(self, Py_ssize_t at) noexcept
+    cdef void aged(self, Chunk* c, uint64_t before) noexcept
     cdef Chunk* resize(self, Py_ssize_t at, uint32_t cap) noexcept
     cdef Chunk* make_room(self, Py_ssize_t at, uint32_t more) noexcept
     cdef void split(self, Py_ssize_t at, uint32_t i) noexcept

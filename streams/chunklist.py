@@ -9,6 +9,9 @@ Rules:
 - Capacity grows by a quarter, never by doubling: rows that come one at a time cost what rows in
   batches cost.
 - Slots in use stand in one piece; the shorter side moves.
+- Every chunk is in the heap by age (streams/ageheap.py), too.
+- ``next_release`` is above the serial numbers of all released rows (streams/chunk.py),
+  ``latest_ms`` no earlier than any delivery time.
 
 Every chunk has a number, under which its blob is stored. ``dirty_chunks`` gives what changed since
 ``clear_dirty``: (number, blob), or (number, None) where a stored chunk has vanished. Numbers carry
@@ -24,10 +27,12 @@ from cython.cimports.libc.stdint import uint32_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 from cython.cimports.libc.string import memmove
 
+from streams.ageheap import AgeHeap
+
 SPARSE_ROWS = cython.declare(uint32_t, 64)  # a chunk with fewer looks for a neighbour to join
 JOINED_ROWS = cython.declare(uint32_t, 192)
 
-OBJECT_BYTES = 400  # the list object with its dict and set
+OBJECT_BYTES = 450  # the list object with its dict, set and heap
 
 
 @cython.cclass
@@ -42,6 +47,9 @@ class ChunkList:
         self.chunks_bytes = 0
         self.length = 0
         self.next_no = 0
+        self.next_release = 0
+        self.latest_ms = 0
+        self.ages = AgeHeap()
         self.large_counts = {}
         self.vanished = set()
 
@@ -117,7 +125,13 @@ class ChunkList:
         self.slots[at].ms = ms
         self.slots[at].seq = seq
         self.slots[at].chunk = c
+        self.ages.push(c)
         return c
+
+    def aged(self, c, before):
+        """Rows of a chunk changed; ``before`` is what its bound of ages was."""
+        if c.oldest != before:
+            self.ages.changed(c)
 
     def drop_chunk(self, at):
         """Take a chunk out of the list and free it."""
@@ -127,6 +141,7 @@ class ChunkList:
         if c.no + 1 == self.next_no:
             self.next_no -= 1  # so that a list that keeps running empty does not use up the numbers
         self.chunks_bytes -= chunk_bytes(c)
+        self.ages.remove(c)
         free(c)
         if at * 2 < self.slot_count:
             memmove(self.slots + 1, self.slots, at * cython.sizeof(Slot))
@@ -153,6 +168,7 @@ class ChunkList:
         c = resized(c, cap)
         self.chunks_bytes += chunk_bytes(c)
         self.slots[at].chunk = c
+        self.ages.moved(c)
         return c
 
     def make_room(self, at, more):
@@ -178,6 +194,8 @@ class ChunkList:
         c = self.slots[at].chunk
         right = self.add_chunk(at + 1, ms_of(c, i), seq_of(c, i), c.n - i)
         cut(c, i, right)
+        self.ages.changed(right)
+        self.ages.changed(c)
         self.resize(at, c.n + c.n // 8)
 
     def after_removal(self, at):
@@ -201,6 +219,7 @@ class ChunkList:
             return False
         a = self.resize(left, rows + rows // 8)
         join(a, b)
+        self.ages.changed(a)
         self.drop_chunk(left + 1)
         return True
 
@@ -213,7 +232,8 @@ class ChunkList:
     def bytes_used(self) -> int:
         """Memory held, with what the allocator takes."""
         slots: cython.Py_ssize_t = self.slot_cap * cython.sizeof(Slot)
-        return OBJECT_BYTES + slots + self.chunks_bytes + 150 * len(self.large_counts)
+        heap: cython.Py_ssize_t = self.ages.cap * cython.sizeof(cython.pointer(Chunk))
+        return OBJECT_BYTES + slots + heap + self.chunks_bytes + 150 * len(self.large_counts)
 
     # Numbers and the stored form
 
@@ -287,6 +307,14 @@ class ChunkList:
             self.next_no = number + 1
         self.length += header.n
         fill(c, cython.address(header), blob, self.large_counts)
+        self.ages.changed(c)
+        i: uint32_t
+        for i in range(c.n):
+            if column(c, CIDX)[c.start + i] == 0:
+                if delivery_of(c, i) >= self.next_release:
+                    self.next_release = delivery_of(c, i) + 1
+            elif delivery_of(c, i) > self.latest_ms:
+                self.latest_ms = delivery_of(c, i)
         self.check_order(at)
 
     def check_order(self, at):
@@ -310,6 +338,7 @@ class ChunkList:
         held = 0
         numbers: set[int] = set()
         at: cython.Py_ssize_t
+        i: uint32_t
         for at in range(self.slot_count):
             c = self.slots[at].chunk
             large += check_rows(c, self.large_counts)
@@ -318,9 +347,15 @@ class ChunkList:
             self.check_order(at)
             if c.no in numbers or c.no in self.vanished or c.no >= self.next_no:
                 raise AssertionError(f"chunk number {c.no} is not its own")
+            for i in range(c.n):
+                if column(c, CIDX)[c.start + i] == 0 and delivery_of(c, i) >= self.next_release:
+                    raise AssertionError(f"chunk {c.no}: row {i} was not released yet")
             numbers.add(c.no)
             rows += c.n
             held += chunk_bytes(c)
+        self.ages.check()
+        if self.ages.n != self.slot_count:
+            raise AssertionError(f"{self.ages.n} chunks by age, {self.slot_count} by ID")
         if rows != self.length or large != len(self.large_counts) or held != self.chunks_bytes:
             raise AssertionError(
                 f"{rows} rows, {large} large counts, {held} bytes, "

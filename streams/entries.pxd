@@ -30,6 +30,7 @@ cdef class Entries:
     cdef Block block_at(self, uint64_t pos)
     cdef Block resident_block(self, uint64_t pos)
     cdef uint64_t seek(self, uint64_t ms, uint64_t seq) except? 0xFFFFFFFFFFFFFFFF
+    cdef object cold_block(self, uint64_t ms, uint64_t seq)
     cdef uint64_t find(self, uint64_t ms, uint64_t seq) except? 0xFFFFFFFFFFFFFFFF
     cdef int id_of(self, uint64_t pos, uint64_t* ms, uint64_t* seq) except -1
     cdef uint64_t skip_live(self, uint64_t pos, uint64_t n) noexcept

@@ -206,6 +206,31 @@ class Entries:
                 pos = block.first_pos + block.lower_bound(ms, seq)
         return pos if pos > self.mark_pos else self.mark_pos
 
+    def cold_block(self, ms, seq):
+        """(run, index) of the block where an entry with this ID would be; None if it is at hand."""
+        low: cython.Py_ssize_t = 0
+        high: cython.Py_ssize_t = len(self.runs)
+        middle: cython.Py_ssize_t
+        block: Block
+        run: Run
+        i: uint32_t
+        if len(self.mem) > 0:
+            block = self.mem[0]
+            if not id_less(ms, seq, block.first_ms, block.first_seq):
+                return None
+        while low < high:
+            middle = (low + high) // 2
+            run = self.runs[middle]
+            if id_less(run.last_ms, run.last_seq, ms, seq):
+                low = middle + 1
+            else:
+                high = middle
+        if low == len(self.runs):
+            return None
+        run = self.runs[low]
+        i = run.block_at_id(ms, seq)
+        return None if run.blocks[i] is not None else (run, i)
+
     def find(self, ms, seq):
         """The position of the live entry with this ID; U64_MAX if there is none."""
         pos: uint64_t = self.seek(ms, seq)

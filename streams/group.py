@@ -1,13 +1,13 @@
-"""A consumer group: its cursor, its consumers, what is pending.
+"""A consumer group: its cursor, its consumers, what is pending, its policy.
 
 Rules: the methods that change something are the apply half of the log's records; they check
 nothing. A consumer is known in pending rows by its index, which is never used again within the
-group; index 0 means no owner. ``next_pos`` is the position of the first entry after the cursor,
-kept while it is known so that a read of new entries needs no search.
+group; index 0 means no owner: the entry was released by XNACK. ``next_pos`` is the position of the
+first entry after the cursor, kept while it is known so that a read of new entries needs no search.
 
 Group row, little-endian: ``u8 version, u64 last ms, u64 last seq, i64 entries_read, u32 next_cidx,
 u32 n``, the group's name as ``u32 length, bytes``, then n times ``u32 cidx, i64 seen_ms, i64
-active_ms, u32 length, name``.
+active_ms, u32 length, name``, then for each policy that is set ``u8 POLICY_..., i64 value``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from streams.pending import PendingList
 GROUP_VERSION = 1
 GROUP_HEAD = struct.Struct("<BQQqII")
 CONSUMER_HEAD = struct.Struct("<IqqI")
+POLICY = struct.Struct("<Bq")
+POLICY_IDLE_TIMEOUT = 1
+"""Milliseconds after which a pending entry is delivered again."""
 
 
 @cython.final
@@ -61,6 +64,8 @@ class Group:
         self.next_known = False
         self.dirty = True
         self.recent = None
+        self.idle_timeout_ms = 0
+        self.unwatched = False
 
     def find_consumer(self, name, n):
         """The consumer called ``name``, or None."""
@@ -101,28 +106,48 @@ class Group:
     def give(self, ms, seq, consumer, delivered_ms, count):
         """Put one pending row under ``consumer``, whoever had it."""
         former: int64_t = self.pending.put(ms, seq, consumer.cidx, delivered_ms, count)
-        owner: Consumer
         if former > 0:
-            owner = self.by_index.get(former - 1)
-            if owner is not None:
-                owner.pending_count -= 1
+            self.lose_one(former - 1)
         consumer.pending_count += 1
         self.dirty = True
+        return 0
+
+    def release(self, ms, seq, count):
+        """Put one pending row under nobody, whoever had it, behind those released before."""
+        former: int64_t = self.pending.release(ms, seq, count)
+        if former > 0:
+            self.lose_one(former - 1)
+        self.dirty = True
+        return 0
+
+    def lose_one(self, cidx):
+        """A pending row is no longer this consumer's."""
+        owner: Consumer = self.recent
+        if owner is None or owner.cidx != cidx:
+            owner = self.by_index.get(cidx)
+        if owner is not None:
+            owner.pending_count -= 1
         return 0
 
     def acknowledge(self, ms, seq):
         """Remove a pending row; whether there was one."""
         former: int64_t = self.pending.remove(ms, seq)
-        owner: Consumer
         if former < 0:
             return False
-        owner = self.recent
-        if owner is None or owner.cidx != former:
-            owner = self.by_index.get(former)
-        if owner is not None:
-            owner.pending_count -= 1
+        self.lose_one(former)
         self.dirty = True
         return True
+
+    def pull_back(self, latest_ms):
+        """The clock was ahead: what was delivered after ``latest_ms`` was delivered then."""
+        self.pending.pull_back_to(latest_ms)
+        self.dirty = True
+        return 0
+
+    def set_idle_timeout(self, idle_ms):
+        """Deliver again what is pending for so long; 0: never."""
+        self.idle_timeout_ms = idle_ms
+        self.dirty = True
 
     def add_consumer(self, cidx, name, seen_ms):
         """A new consumer. REQUIRES: neither the name nor the index is in use."""
@@ -180,6 +205,8 @@ class Group:
                 )
             )
             parts.append(consumer.name)
+        if self.idle_timeout_ms:
+            parts.append(POLICY.pack(POLICY_IDLE_TIMEOUT, self.idle_timeout_ms))
         return b"".join(parts)
 
     @staticmethod
@@ -203,6 +230,10 @@ class Group:
             consumer.active_ms = active_ms
             at += length
         group.next_cidx = next_cidx
+        for policy, value in POLICY.iter_unpack(data[at:]):
+            if policy != POLICY_IDLE_TIMEOUT:
+                raise ValueError(f"unknown group policy {policy}")
+            group.idle_timeout_ms = value
         group.dirty = False
         return group
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from lsmstore.block cimport Block
 from lsmstore.buf cimport Buf, num_len
 from streams.group cimport Consumer, Group
+from streams.pending cimport Row
 from streams.stream cimport Stream
 
 
@@ -20,10 +21,15 @@ cdef enum:
     DELIVER = 10
     ACK = 11
     CLAIM = 12
-    KEY_STREAM = 13
-    KEY_STRING = 14
-    KEY_DELETE = 15
-    NAMESPACE = 16
+    NACK = 13
+    PULL_BACK = 14
+    GROUP_POLICY = 15
+
+    # of the key directory
+    KEY_STREAM = 64
+    KEY_STRING = 65
+    KEY_DELETE = 66
+    NAMESPACE = 67
 
     FLAG_NEW_NODE = 1
     FLAG_NOACK = 1
@@ -50,7 +56,9 @@ cdef class Journal:
                  uint32_t n_args, bint new_node) except -1
     cdef int trim_to(self, Stream stream, uint64_t pos) except -1
     cdef int64_t deliver(self, Stream stream, Group group, Consumer consumer, uint64_t start,
-                         uint64_t stop, int64_t entries, uint64_t now_ms, bint noack,
-                         Buf out) except -1
+                         uint64_t stop, int64_t entries, uint64_t now_ms, bint noack) except -1
     cdef int64_t ack_ids(self, Stream stream, Group group, Py_ssize_t n) except -1
+    cdef int claim_rows(self, Stream stream, Group group, Consumer consumer, Row* rows,
+                        Py_ssize_t n, uint64_t now_ms, int64_t active_ms) except -1
+    cdef int pull_back(self, Stream stream, Group group, uint64_t latest_ms) except -1
     cdef Consumer new_consumer(self, Stream stream, Group group, bytes name, uint64_t now_ms)

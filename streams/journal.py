@@ -20,6 +20,9 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
     DELIVER         := v sid, v gid, v cidx, v now ms, u8 flags (1: NOACK), v entries read + 1, ids
     ACK             := v sid, v gid, ids
     CLAIM           := v sid, v gid, v cidx, v now ms, v active ms + 1, ids, n * age
+    NACK            := v sid, v gid, ids, n * v count
+    PULL_BACK       := v sid, v gid, v latest delivery ms
+    GROUP_POLICY    := v sid, v gid, v POLICY_..., v value (0: none)
     KEY_STREAM      := v namespace, v sid, str key
     KEY_STRING      := v namespace, str key, str value
     KEY_DELETE      := v namespace, str key
@@ -35,12 +38,12 @@ from typing import Protocol
 
 import cython
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
-from cython.cimports.libc.stdlib import abort, free, realloc
+from cython.cimports.libc.stdlib import abort, free, malloc, realloc
 from cython.cimports.lsmstore.buf import num_len
 
 from lsmstore.block import Block
 from lsmstore.buf import Buf
-from streams.group import Consumer, Group
+from streams.group import POLICY_IDLE_TIMEOUT, Consumer, Group
 from streams.stream import Stream
 
 ENTRY_OVERHEAD_BYTES = cython.declare(cython.longlong, 8)
@@ -184,8 +187,8 @@ class Journal:
         stream.move_mark(pos)
         return self.touch(stream)
 
-    def deliver(self, stream, group, consumer, start, stop, entries, now_ms, noack, out):
-        """Deliver the ``entries`` live entries of [start, stop) to ``consumer``, into ``out``.
+    def deliver(self, stream, group, consumer, start, stop, entries, now_ms, noack):
+        """Deliver the ``entries`` live entries of [start, stop) to ``consumer``.
 
         REQUIRES: entries > 0, all blocks can be read, the group's cursor is below ``start``.
         """
@@ -194,8 +197,6 @@ class Journal:
         first: uint32_t
         last: uint32_t
         n: cython.Py_ssize_t = 0
-        ms: uint64_t = 0
-        seq: uint64_t = 0
         last_ms: uint64_t = group.last_ms
         last_seq: uint64_t = group.last_seq
         entries_read: int64_t = group.entries_read
@@ -209,19 +210,10 @@ class Journal:
             last = block.count
             if block.first_pos + last > stop:
                 last = cython.cast(uint32_t, stop - block.first_pos)
-            if not gone:
-                out.put(
-                    block.base + block.start_of(first),
-                    block.end_of(last - 1) - block.start_of(first),
-                )
             for i in range(first, last):
-                if gone:
-                    if stream.is_deleted(block.first_pos + i):
-                        continue
-                    out.put(block.base + block.start_of(i), block.end_of(i) - block.start_of(i))
-                block.id_at(i, cython.address(ms), cython.address(seq))
-                self.ids_ms[n] = ms
-                self.ids_seq[n] = seq
+                if gone and stream.is_deleted(block.first_pos + i):
+                    continue
+                block.id_at(i, self.ids_ms + n, self.ids_seq + n)
                 n += 1
             pos = block.first_pos + last
         # the counter Redis keeps, entry by entry; after the first step it can only count on
@@ -280,6 +272,43 @@ class Journal:
             self.seal(ACK)
             self.touch(stream)
         return found
+
+    def claim_rows(self, stream, group, consumer, rows, n, now_ms, active_ms):
+        """Put rows under ``consumer`` at their ``delivered_ms``; ``active_ms`` -1: kept.
+
+        REQUIRES: n > 0.
+        """
+        i: cython.Py_ssize_t
+        body: Buf = self.body
+        self.want_ids(n)
+        body.put_varint(stream.sid)
+        body.put_varint(group.gid)
+        body.put_varint(consumer.cidx)
+        body.put_varint(now_ms)
+        body.put_varint(cython.cast(uint64_t, active_ms + 1))
+        for i in range(n):
+            self.ids_ms[i] = rows[i].ms
+            self.ids_seq[i] = rows[i].seq
+        self.put_ids(body, n)
+        for i in range(n):
+            body.put_varint(now_ms - rows[i].delivered_ms)
+            body.put_varint(rows[i].count)
+        self.seal(CLAIM)
+        for i in range(n):
+            group.give(rows[i].ms, rows[i].seq, consumer, rows[i].delivered_ms, rows[i].count)
+        if active_ms >= 0:
+            consumer.was_active(active_ms)
+        self.memtable_bytes += ROW_OVERHEAD_BYTES * n
+        return self.touch(stream)
+
+    def pull_back(self, stream, group, latest_ms):
+        """The clock was ahead: what was delivered after ``latest_ms`` was delivered then."""
+        self.body.put_varint(stream.sid)
+        self.body.put_varint(group.gid)
+        self.body.put_varint(latest_ms)
+        self.seal(PULL_BACK)
+        group.pull_back(latest_ms)
+        return self.touch(stream)
 
     def new_consumer(self, stream, group, name, now_ms):
         """A new consumer of a group."""
@@ -476,17 +505,36 @@ class Journal:
         now_ms: int,
         active_ms: int,
     ) -> None:
-        """Put rows (ms, seq, delivered_ms, count) under ``consumer``; ``active_ms`` -1: kept."""
-        for value in (stream.sid, group.gid, consumer.cidx, now_ms, active_ms + 1):
-            self.body.put_varint(value)
-        self.put_id_list([(ms, seq) for ms, seq, _, _ in rows])
-        for _, _, delivered_ms, count in rows:
-            self.body.put_varint(now_ms - delivered_ms)
+        """``claim_rows`` for Python callers: rows are (ms, seq, delivered_ms, count)."""
+        n: cython.Py_ssize_t = len(rows)
+        i: cython.Py_ssize_t
+        taken = cython.cast(cython.pointer(Row), malloc((n + 1) * cython.sizeof(Row)))
+        if taken == cython.NULL:
+            abort()
+        for i in range(n):
+            taken[i].ms, taken[i].seq, taken[i].delivered_ms, taken[i].count = rows[i]
+        self.claim_rows(stream, group, consumer, taken, n, now_ms, active_ms)
+        free(taken)
+
+    def release(
+        self, stream: Stream, group: Group, rows: list[tuple[tuple[int, int], int]]
+    ) -> None:
+        """Put rows (ID, count) under nobody, in this order. REQUIRES: there are some."""
+        self.body.put_varint(stream.sid)
+        self.body.put_varint(group.gid)
+        self.put_id_list([id for id, _ in rows])
+        for _, count in rows:
             self.body.put_varint(count)
-        self.seal(CLAIM)
-        for ms, seq, delivered_ms, count in rows:
-            group.give(ms, seq, consumer, delivered_ms, count)
-        if active_ms >= 0:
-            consumer.was_active(active_ms)
+        self.seal(NACK)
+        for (ms, seq), count in rows:
+            group.release(ms, seq, count)
         self.memtable_bytes += ROW_OVERHEAD_BYTES * len(rows)
+        self.touch(stream)
+
+    def set_idle_timeout(self, stream: Stream, group: Group, idle_ms: int) -> None:
+        """Deliver again what is pending for so long; 0: never."""
+        for value in (stream.sid, group.gid, POLICY_IDLE_TIMEOUT, idle_ms):
+            self.body.put_varint(value)
+        self.seal(GROUP_POLICY)
+        group.set_idle_timeout(idle_ms)
         self.touch(stream)

@@ -2,16 +2,19 @@ cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from lsmstore.buf cimport U64_MAX
+from streams.ageheap cimport Aged
 from streams.chunk cimport (
     CIDX,
     COUNT,
     DELIVERED,
     LARGE_COUNT,
     MS,
+    OWNED,
     ROWS_MAX,
     SEQ,
     U32_MAX,
     Chunk,
+    age,
     append_rows,
     close_gap,
     column,
@@ -23,6 +26,7 @@ from streams.chunk cimport (
     may_own,
     ms_of,
     open_gap,
+    pull_back,
     rebase,
     remove_owner,
     run_length,
@@ -40,7 +44,7 @@ cdef struct Row:
     uint32_t cidx
 
 
-# Where a scan stands. Any change of the list other than ``touch`` makes it invalid.
+# Where a scan stands. Any change of the list makes it invalid.
 cdef struct Cursor:
     Py_ssize_t slot
     uint32_t row
@@ -51,6 +55,7 @@ cdef class PendingList(ChunkList):
     # Rows
     cpdef int64_t put(self, uint64_t ms, uint64_t seq, uint32_t cidx, uint64_t delivered_ms,
                       uint64_t count) except -1
+    cpdef int64_t release(self, uint64_t ms, uint64_t seq, uint64_t count) except -1
     cdef int append_run(self, const uint64_t* ms, const uint64_t* seq, Py_ssize_t n, uint32_t cidx,
                         uint64_t delivered_ms) except -1
     cpdef int64_t remove(self, uint64_t ms, uint64_t seq) except -2
@@ -60,7 +65,13 @@ cdef class PendingList(ChunkList):
     # Scans
     cdef void seek(self, uint64_t ms, uint64_t seq, Cursor* cursor) noexcept
     cdef bint next_row(self, Cursor* cursor, int64_t cidx, Row* out) except -1
-    cdef int touch(self, Cursor* cursor, uint64_t delivered_ms) except -1
+
+    # By age
+    cdef Py_ssize_t oldest(self, uint64_t age_max, uint64_t floor_ms, uint64_t floor_seq,
+                           Aged* out, Py_ssize_t want) noexcept
+    cdef int read_aged(self, Aged* aged, Row* out) except -1
+    cdef bint is_due(self, uint64_t age_max) noexcept
+    cpdef int pull_back_to(self, uint64_t latest_ms) except -1
 
     # Inside
     cdef int insert_row(self, Py_ssize_t at, uint32_t i, uint64_t ms, uint64_t seq, uint32_t cidx,

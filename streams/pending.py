@@ -6,8 +6,10 @@ An ID that does not fit into the chunk at its place opens one of its own.
 Rules:
 
 - A removed row is gone at once.
-- Each chunk has a bound of its delivery times and a set of its consumers, by which a scan skips it;
-  a scan that found them too loose sets them right.
+- A row without an owner was released (XNACK). It is older than every row that has one, and those
+  released first come first; from outside its delivery time is 0.
+- Each chunk has a bound of its ages and a set of its consumers, by which a scan skips it; a scan
+  that found them too loose sets them right.
 - Numbers of pending entries by consumer are kept by the group, not here.
 """
 
@@ -76,13 +78,21 @@ class PendingList(ChunkList):
         self.insert_row(at, i, ms, seq, cidx, delivered_ms, count)
         return 0
 
+    def release(self, ms, seq, count):
+        """``put`` a row that nobody owns, behind those released before."""
+        self.next_release += 1
+        return self.put(ms, seq, 0, self.next_release - 1, count)
+
     def append_run(self, ms, seq, n, cidx, delivered_ms):
         """Append rows delivered for the first time. REQUIRES: IDs ascend and are above all here."""
         c: cython.pointer(Chunk)
+        before: uint64_t
         take: cython.Py_ssize_t
         if n == 1:  # six loops of one turn cost more
             self.put(ms[0], seq[0], cidx, delivered_ms, 1)
             return 0
+        if delivered_ms > self.latest_ms:
+            self.latest_ms = delivered_ms
         while n > 0:
             take = 0
             if self.slot_count > 0:
@@ -101,7 +111,9 @@ class PendingList(ChunkList):
                 rebase(c, ms_of(c, 0))
             take = run_length(c, ms, seq, take)
             c = self.make_room(self.slot_count - 1, take)
+            before = c.oldest
             append_rows(c, ms, seq, take, cidx, delivered_ms)
+            self.aged(c, before)
             self.length += take
             ms += take
             seq += take
@@ -182,16 +194,27 @@ class PendingList(ChunkList):
             cursor.row = 0
         return False
 
-    def touch(self, cursor, delivered_ms):
-        """Count one more delivery of the row read last, at this time."""
-        c = self.slots[cursor.slot].chunk
-        row: Row
-        self.read_row(c, cursor.row - 1, cython.address(row))
-        if row.count >= LARGE_COUNT:
-            del self.large_counts[(row.ms, row.seq)]
-        if row.count < U64_MAX:
-            row.count += 1
-        self.set_row(c, cursor.row - 1, row.ms, row.seq, row.cidx, delivered_ms, row.count)
+    # By age
+
+    def oldest(self, age_max, floor_ms, floor_seq, out, want):
+        """The ``want`` oldest rows with IDs from the floor on; see ``AgeHeap.take_oldest``."""
+        return self.ages.take_oldest(age_max, floor_ms, floor_seq, out, want)
+
+    def is_due(self, age_max):
+        """Whether a row may be no younger than ``age_max``; False is certain."""
+        return self.slot_count > 0 and self.ages.chunks[0].oldest <= age_max
+
+    def read_aged(self, aged, out):
+        """Read a row that ``oldest`` found."""
+        return self.read_row(aged.chunk, aged.i, out)
+
+    def pull_back_to(self, latest_ms):
+        """Rows that say they were delivered after ``latest_ms`` were delivered then."""
+        at: cython.Py_ssize_t
+        for at in range(self.slot_count):
+            if pull_back(self.slots[at].chunk, latest_ms) > 0:
+                self.ages.changed(self.slots[at].chunk)
+        self.latest_ms = latest_ms
         return 0
 
     # Inside
@@ -228,9 +251,12 @@ class PendingList(ChunkList):
         else:
             column(c, COUNT)[place] = cython.cast(uint32_t, count)
         c.owners |= cython.cast(uint64_t, 1) << (cidx & 63)
-        if delivered_ms < c.delivered_min_ms:
-            c.delivered_min_ms = delivered_ms
+        if cidx != 0 and delivered_ms > self.latest_ms:
+            self.latest_ms = delivered_ms
         c.dirty = 1
+        if age(cidx, delivered_ms) < c.oldest:
+            c.oldest = age(cidx, delivered_ms)
+            self.ages.changed(c)
         return 0
 
     def read_row(self, c, i, out):
@@ -266,6 +292,21 @@ class PendingList(ChunkList):
         if not self.find(ms, seq, cython.address(row)):
             return None
         return row.cidx, row.delivered_ms, row.count
+
+    def oldest_ids(
+        self, limit: int, delivered_max_ms: int, floor: tuple[int, int]
+    ) -> list[tuple[int, int]]:
+        """``oldest`` for Python callers: IDs from ``floor`` on, released or delivered by then."""
+        n: cython.Py_ssize_t
+        aged = cython.cast(cython.pointer(Aged), malloc((limit + 1) * cython.sizeof(Aged)))
+        if aged == cython.NULL:
+            abort()
+        n = self.oldest(
+            OWNED + cython.cast(uint64_t, delivered_max_ms), floor[0], floor[1], aged, limit
+        )
+        found: list[tuple[int, int]] = [(aged[i].ms, aged[i].seq) for i in range(n)]
+        free(aged)
+        return found
 
     @property
     def min_id(self) -> tuple[int, int] | None:
@@ -307,6 +348,7 @@ class PendingList(ChunkList):
         i: uint32_t
         matched: cython.bint
         whole: cython.bint
+        before: uint64_t
         self.seek(start[0], start[1], cython.address(at))
         while at.slot < self.slot_count and left != 0:
             c = self.slots[at.slot].chunk
@@ -315,7 +357,7 @@ class PendingList(ChunkList):
             i = at.row
             if owner >= 0 and not may_own(c, cython.cast(uint32_t, owner)):
                 i = c.n
-            elif latest >= 0 and c.delivered_min_ms > cython.cast(uint64_t, latest):
+            elif latest >= 0 and c.oldest > OWNED + cython.cast(uint64_t, latest):
                 i = c.n
             whole = i == 0
             matched = False
@@ -331,35 +373,27 @@ class PendingList(ChunkList):
                     left -= 1
                 i += 1
             if whole and not matched:
+                before = c.oldest
                 tighten(c)
+                self.aged(c, before)
             at.slot += 1
             at.row = 0
-        return found
-
-    def deliver_again(
-        self, start: tuple[int, int], cidx: int, limit: int, delivered_ms: int
-    ) -> list[tuple[int, int]]:
-        """Count one more delivery of a consumer's rows from ``start`` on; returns their IDs."""
-        at: Cursor
-        row: Row
-        found: list[tuple[int, int]] = []
-        self.seek(start[0], start[1], cython.address(at))
-        while len(found) < limit and self.next_row(cython.address(at), cidx, cython.address(row)):
-            self.touch(cython.address(at), delivered_ms)
-            found.append((row.ms, row.seq))
         return found
 
     def remove_consumer(self, cidx: int) -> int:
         """Remove all rows of a consumer; returns how many."""
         owner: uint32_t = cidx
         at: cython.Py_ssize_t = 0
-        before: cython.Py_ssize_t = self.length
+        length: cython.Py_ssize_t = self.length
+        before: uint64_t
         while at < self.slot_count:
             c = self.slots[at].chunk
             if not may_own(c, owner):
                 at += 1
                 continue
+            before = c.oldest
             self.length -= remove_owner(c, owner, self.large_counts)
+            self.aged(c, before)
             if c.n == 0:
                 self.drop_chunk(at)
             else:
@@ -369,7 +403,19 @@ class PendingList(ChunkList):
             if at < self.slot_count:
                 self.after_removal(at)
             at -= 1
-        return before - self.length
+        return length - self.length
+
+    def count_released(self) -> int:
+        """How many rows have no owner."""
+        n: int = 0
+        at: cython.Py_ssize_t
+        i: uint32_t
+        for at in range(self.slot_count):
+            c = self.slots[at].chunk
+            if may_own(c, 0):
+                for i in range(c.n):
+                    n += column(c, CIDX)[c.start + i] == 0
+        return n
 
     def owners(self) -> dict[int, int]:
         """The number of rows of each cidx that has some."""
@@ -382,15 +428,3 @@ class PendingList(ChunkList):
                 cidx = column(c, CIDX)[c.start + i]
                 counts[cidx] = counts.get(cidx, 0) + 1
         return counts
-
-    @property
-    def delivered_min_ms(self) -> int:
-        """A lower bound of all delivery times; -1 if there are no rows."""
-        earliest: uint64_t = cython.cast(uint64_t, -1)
-        at: cython.Py_ssize_t
-        if self.slot_count == 0:
-            return -1
-        for at in range(self.slot_count):
-            if self.slots[at].chunk.delivered_min_ms < earliest:
-                earliest = self.slots[at].chunk.delivered_min_ms
-        return earliest

@@ -27,16 +27,19 @@ from cython.cimports.streams.journal import (
     FLAG_NOACK,
     GROUP_CREATE,
     GROUP_DESTROY,
+    GROUP_POLICY,
     GROUP_SET_ID,
     KEY_DELETE,
     KEY_STREAM,
     KEY_STRING,
+    NACK,
     NAMESPACE,
+    PULL_BACK,
     SET_ID,
     TRIM,
 )
 
-from streams.group import Consumer, Group
+from streams.group import POLICY_IDLE_TIMEOUT, Consumer, Group
 from streams.stream import Stream
 
 
@@ -280,6 +283,20 @@ class Replay:
                 group.acknowledge(self.ids_ms[i], self.ids_seq[i])
         elif kind == CLAIM:
             self.claim(self.group(stream))
+        elif kind == NACK:
+            group = self.group(stream)
+            n = self.id_list()
+            for i in range(n):
+                group.release(self.ids_ms[i], self.ids_seq[i], self.number())
+        elif kind == PULL_BACK:
+            group = self.group(stream)
+            group.pull_back(self.number())
+        elif kind == GROUP_POLICY:
+            group = self.group(stream)
+            pos = self.number()
+            if pos != POLICY_IDLE_TIMEOUT:
+                raise RecordError(f"record {self.lsn} has the unknown group policy {pos}")
+            group.set_idle_timeout(cython.cast(int64_t, self.number()))
         elif kind == TRIM:
             stream.move_mark(self.number())
         elif kind == DELETE:

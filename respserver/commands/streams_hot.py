@@ -42,8 +42,10 @@ declare(
 declare(
     "XREADGROUP",
     (
-        "GROUP group-block={group consumer} [COUNT count:integer] [BLOCK "
-        "milliseconds:integer] [NOACK] STREAMS streams={key... id...}"
+        "GROUP group-block={group consumer} [COUNT count:integer] "
+        "[MAXCOUNT maxcount:integer@8.10.0] [MAXSIZE maxsize:integer@8.10.0] "
+        "[BLOCK milliseconds:integer] [CLAIM min-idle-time:integer@8.4.0] [NOACK] "
+        "STREAMS streams={key... id...}"
     ),
     (
         "Returns new or historical messages from a stream for a consumer in a group. Blocks"
@@ -60,12 +62,20 @@ declare(
         "consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N)"
         " time in order to serve the N clients blocked on the stream getting new data."
     ),
+    history=(
+        ("8.4.0", "Added the `CLAIM` option."),
+        ("8.10.0", "Added the `MAXCOUNT` and `MAXSIZE` options."),
+    ),
     hot="XREADGROUP",
 )
 
 declare(
     "XREAD",
-    "[COUNT count:integer] [BLOCK milliseconds:integer] STREAMS streams={key... id...}",
+    (
+        "[COUNT count:integer] [MAXCOUNT maxcount:integer@8.10.0] "
+        "[MAXSIZE maxsize:integer@8.10.0] [BLOCK milliseconds:integer] "
+        "STREAMS streams={key... id...}"
+    ),
     (
         "Returns messages from multiple streams with IDs greater than the ones requested. "
         "Blocks until a message is available otherwise."
@@ -75,6 +85,7 @@ declare(
     acl="stream",
     keys=keys_after_streams("RO access", start=1),
     since="5.0.0",
+    history=(("8.10.0", "Added the `MAXCOUNT` and `MAXSIZE` options."),),
     hot="XREAD",
 )
 

@@ -16,6 +16,7 @@ from respserver.keyspec import one_key
 from respserver.replies import Raw, Simple
 from respserver.spec import LOADING, READONLY, STALE, command, declare
 from respserver.stream_args import need_stream, no_group, option
+from respserver.version import LEVEL_8_8
 from streams import ids
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ declare(
             "7.2.0",
             "Added the `active-time` field, and changed the meaning of `seen-time`.",
         ),
+        ("8.8.0", "Added the `nacked-count` field to consumer groups in `FULL` output."),
     ),
 )
 def xinfo_stream(call: Call) -> dict[bytes, object]:
@@ -93,7 +95,10 @@ def xinfo_stream(call: Call) -> dict[bytes, object]:
     return {
         **counters(stream),
         b"entries": Raw(b"*%d\r\n%b" % (n, entries)),
-        b"groups": [full_group(stream, group, limit) for _, group in sorted(stream.groups.items())],
+        b"groups": [
+            full_group(stream, group, limit, call.redis_level)
+            for _, group in sorted(stream.groups.items())
+        ],
     }
 
 
@@ -126,15 +131,19 @@ def lag(stream: Stream, group: Group) -> int | None:
     return stream.lag_of(*group.last_id, group.entries_read)
 
 
-def full_group(stream: Stream, group: Group, limit: int) -> dict[bytes, object]:
+def full_group(stream: Stream, group: Group, limit: int, redis_level: int) -> dict[bytes, object]:
     """A group as XINFO STREAM FULL shows it."""
     rows = group.pending.rows(ids.MIN_ID, ids.MAX_ID, limit)
+    nacked = {}
+    if redis_level >= LEVEL_8_8:
+        nacked[b"nacked-count"] = group.pending.count_released()
     return {
         b"name": group.name,
         b"last-delivered-id": ids.text(group.last_id),
         b"entries-read": entries_read(group),
         b"lag": lag(stream, group),
         b"pel-count": group.pending.length,
+        **nacked,
         b"pending": [
             [ids.text((ms, seq)), owner_name(group, cidx), delivered_ms, signed(count)]
             for ms, seq, cidx, delivered_ms, count in rows

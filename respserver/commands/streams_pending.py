@@ -34,6 +34,8 @@ AUTOCLAIM_COUNT_MAX = ((1 << 63) - 1) // 16
 # XAUTOCLAIM looks at no more than so many pending entries for each it may return.
 SCANNED_PER_CLAIMED = 10
 SCAN_PAGE_ROWS = 256
+# The consumer index of an entry that was released (XNACK).
+NOBODY = 0
 # The most that one row takes in the records of a claim.
 ROW_RECORD_BYTES = 48
 # A row of the pending list: ms, seq, cidx, delivered_ms, count.
@@ -116,7 +118,7 @@ def xpending(call: Call) -> list[object]:
         [
             ids.text((ms, seq)),
             owner_name(group, owner),
-            max(call.now_ms - delivered_ms, 0),
+            -1 if owner == NOBODY else max(call.now_ms - delivered_ms, 0),
             signed(count),
         ]
         for ms, seq, owner, delivered_ms, count in rows
@@ -166,6 +168,8 @@ def hand_over(
     if claimed:
         rows = [(ms, seq, *state) for (ms, seq), state in claimed.items()]
         call.journal.claim(stream, group, consumer, rows, call.now_ms, call.now_ms)
+        if group.unwatched or any(row[2] < call.now_ms for row in rows):
+            call.server.on_change(stream.ns, stream.key)  # somebody may wait for them to fall due
 
 
 @dataclass(slots=True)

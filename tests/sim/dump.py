@@ -68,6 +68,10 @@ def _dump_stream(raw, about: str, name: bytes, stream: Stream, found: dict[str, 
         found[f"{where} summary"] = raw("XPENDING", name, group)
         found[f"{where} pending"] = raw("XPENDING", name, group, "-", "+", 100_000)
         state = stream.groups[group]
+        found[f"{where} by age"] = repr(
+            state.pending.oldest_ids(state.pending.length, DUMP_WALL_MS, (0, 0))
+        ).encode()
+        found[f"{where} policy"] = raw("XQ.GROUP", "GET", name, group)
         found[f"{where} ids"] = repr(
             (state.gid, state.free_cidx, sorted((c.cidx, c.name) for c in state.consumers.values()))
         ).encode()

@@ -310,7 +310,9 @@ class SimNode:
         self.clock = ManualClock(START_MS) if clock is None else clock
         if slow_slices or sync_on_thread:
             self.clock.perf_step_s = 0.001
-        self.config = load(flags={"appendfsync": appendfsync, **(settings or {})})
+        self.config = load(
+            flags={"appendfsync": appendfsync, "redis-version": "8.10.0", **(settings or {})}
+        )
         self.skin = SimSkin(None if seed is None else random.Random(seed))
         self.acknowledged_lsn = 0
         self.store = Store.open(self.fs, PATH, options)

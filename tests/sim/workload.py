@@ -2,8 +2,9 @@
 
 Rules of this file:
 
-* The mix follows what changes state: appends with and without trims, deletions, groups and their
-  consumers, deliveries (NOACK, history, blocking), acknowledgements, claims, strings, DEL, FLUSHDB.
+* The mix follows what changes state: appends with and without trims, deletions, groups, their
+  consumers and policies, deliveries (NOACK, history, CLAIM, blocking), acknowledgements, releases,
+  claims, strings, DEL, FLUSHDB.
 * IDs in arguments are drawn from the IDs that were once given out, so most of them mean something.
 * Values are sometimes thousands of bytes long: streams have several blocks after a few appends.
 """
@@ -38,6 +39,8 @@ class Workload:
             (10, self.xack),
             (5, self.xclaim),
             (3, self.xautoclaim),
+            (4, self.xnack),
+            (1, self.policy),
             (5, self.xrange),
             (2, self.xread),
             (1, self.xsetid),
@@ -120,6 +123,10 @@ class Workload:
             command += ["BLOCK", "0"]
         if self.rng.random() < 0.15:
             command.append("NOACK")
+        if self.rng.random() < 0.2:
+            command += ["CLAIM", str(self.rng.choice((0, 3, 300)))]
+        if self.rng.random() < 0.1:
+            command += ["MAXSIZE", str(self.rng.choice((1, 200, 8000)))]
         start = ">" if self.rng.random() < 0.8 else self.rng.choice(("0", self.some_id(key)))
         if self.rng.random() < 0.1:
             return [*command, "STREAMS", *KEYS[:2], start, ">"]
@@ -141,6 +148,16 @@ class Workload:
     def xautoclaim(self, key: str) -> Command:
         command = ["XAUTOCLAIM", key, self.rng.choice(GROUPS), self.rng.choice(CONSUMERS), "0"]
         return [*command, self.rng.choice(("0", self.some_id(key))), "COUNT", "3"]
+
+    def xnack(self, key: str) -> Command:
+        ids = self.some_ids(key)
+        mode = self.rng.choice(("SILENT", "FAIL", "FATAL"))
+        command = ["XNACK", key, self.rng.choice(GROUPS), mode, "IDS", str(len(ids)), *ids]
+        return [*command, "FORCE"] if self.rng.random() < 0.3 else command
+
+    def policy(self, key: str) -> Command:
+        timeout = self.rng.choice(("4", "300", "OFF"))
+        return ["XQ.GROUP", "SET", key, self.rng.choice(GROUPS), "IDLE-TIMEOUT", timeout]
 
     def xrange(self, key: str) -> Command:
         if self.rng.random() < 0.5:
