@@ -32,7 +32,7 @@ from respserver.release import Releaser
 from respserver.scan import Args
 from respserver.session import Session
 from respserver.settings import Config
-from respserver.spec import TABLE
+from respserver.spec import table_at
 from respserver.stats import ServerStats
 from respserver.upkeep import Upkeep
 from respserver.verbs import Verbs
@@ -106,7 +106,8 @@ class Engine:
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self._make_room)
         self.verbs.redis_level = level_of(config.redis_version)
-        self.kernel = Kernel(TABLE, self.verbs, args, self.journal, self, self._make_call)
+        self.table = table_at(self.verbs.redis_level)
+        self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._ready: dict[Key, None] = {}
         self._stalled: set[int] = set()
@@ -231,6 +232,7 @@ class Engine:
     @property
     def stats(self) -> ServerStats:
         """What was counted so far."""
+        self._stats.total_net_input_bytes = self.kernel.received_bytes
         self._stats.total_net_output_bytes = self.releaser.sent_bytes
         self._stats.total_commands_processed = sum(
             verb.calls + sum(inner.calls for inner in verb.subcommands.values())

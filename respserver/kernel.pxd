@@ -45,6 +45,7 @@ cdef class Kernel:
     cdef public bint ticking
     cdef public bint woken
     cdef public Py_ssize_t query_limit_bytes
+    cdef readonly uint64_t received_bytes
     cdef bytes recent_name
     cdef Verb recent
     cdef bytes inline_wire

@@ -103,6 +103,7 @@ class Kernel:
         self.ticking = False
         self.woken = False
         self.query_limit_bytes = 1 << 30
+        self.received_bytes = 0
         self.recent_name = None
         self.recent = None
 
@@ -113,6 +114,8 @@ class Kernel:
         if not self.ticking:
             self.server.begin_tick()
         session.last_interaction_ms = self.verbs.now_ms
+        session.received_bytes += n
+        self.received_bytes += n
         if session.inp.n == 0 and self.may_run(session):
             used = self.run(session, PyBytes_AS_STRING(data), n)
             if used < n and not session.close_after_reply:
@@ -242,13 +245,13 @@ class Kernel:
         verb: Verb = None
         status: cython.int
         before: cython.Py_ssize_t = session.out.n
-        session.total_commands += 1
         try:
             verb = self.find_verb()
             if not session.authenticated and not verb.open_to_all:
                 verb.rejected += 1
                 raise ReplyError(NOAUTH)
             verb.calls += 1
+            session.total_commands += 1
             session.last_command = verb
             status = self.perform(verb, session)
         except ReplyError as refusal:

@@ -2,7 +2,8 @@
 
 A key spec is what ``COMMAND INFO`` prints (where to begin, how to go on, what is done with the
 keys) and can find the keys of one call. "After STREAMS" is found by walking the options in order,
-never by searching for the word: a group or a consumer may be called ``STREAMS``.
+each with the words that belong to it: a group or a consumer may be called ``STREAMS``. A word that
+is no option is passed over, as in Redis: what it makes of the call is for the command to say.
 
 Key flags: one of ``RO RW OW RM`` (read, read and write, overwrite, remove), then any of
 ``access update insert delete not_key incomplete variable_flags``.
@@ -48,8 +49,8 @@ class KeySpec:
 class KeysAfter:
     """Keys in the first half of what follows a word: ``STREAMS k1 k2 id1 id2``.
 
-    ``start`` is what ``COMMAND INFO`` prints as ``startfrom``; ``options`` says how many words
-    each option that may stand before the word takes with it.
+    ``start`` is what ``COMMAND INFO`` prints as ``startfrom``, the first place where the word is
+    looked for; ``options`` says how many words each option before it takes with it.
     """
 
     word: bytes
@@ -67,13 +68,10 @@ class KeysAfter:
         pos = 1
         while pos < len(argv):
             option = argv[pos].upper()
-            if option == self.word:
+            if option == self.word and pos >= self.start:
                 count = (len(argv) - pos - 1) // 2
                 return list(range(pos + 1, pos + 1 + count))
-            taken = self.options.get(option)
-            if taken is None:
-                return []
-            pos += 1 + taken
+            pos += 1 + self.options.get(option, 0)
         return []
 
 
@@ -122,7 +120,7 @@ def all_keys(flags: str, at: int = 1) -> KeySpec:
 
 def keys_after_streams(flags: str, start: int) -> KeysAfter:
     """``[options] STREAMS key... id...`` of XREAD and XREADGROUP."""
-    options = {b"COUNT": 1, b"BLOCK": 1, b"GROUP": 2, b"NOACK": 0}
+    options = {b"COUNT": 1, b"BLOCK": 1, b"GROUP": 2}
     return KeysAfter(b"STREAMS", start, options, tuple(flags.split()))
 
 

@@ -49,6 +49,8 @@ cdef class Session:
     cdef readonly Buf inp
     cdef Buf out
     cdef public uint64_t total_commands
+    cdef public uint64_t received_bytes
+    cdef readonly uint64_t sent_bytes
     cdef Py_ssize_t wanted
 
     cdef void fail(self, const char* line, Py_ssize_t n) noexcept

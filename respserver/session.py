@@ -3,7 +3,8 @@
 Rules: ``inp`` holds bytes that were received and not yet executed, ``out`` the replies that the
 tick has not yet released. ``blocked`` is what the client waits for (respserver/waiters.py); while
 it waits, while a long reply is being sent (``stream_reply``) and while its socket is full
-(``paused``), nothing more of ``inp`` is executed.
+(``paused``), nothing more of ``inp`` is executed. ``total_commands`` counts the commands that were
+begun; what was handed to the socket counts as sent.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Session:
         self.blocked = None
         self.stream_reply = None
         self.total_commands = 0
+        self.received_bytes = 0
+        self.sent_bytes = 0
         self.reset(authenticated=False)
 
     def reset(self, authenticated: bool) -> None:
@@ -123,11 +126,12 @@ class Session:
                 self.through_transport = self.transport.get_write_buffer_size() > 0
             if not self.through_transport:
                 sent = send_bytes(self.socket_fd, self.out.p, self.out.n, SEND_FLAGS)
+                if sent < 0:
+                    sent = 0  # full, or broken: the transport finds out which
+                self.sent_bytes += sent
                 if sent == self.out.n:
                     self.out.clear()
                     return 0
-                if sent < 0:
-                    sent = 0  # full, or broken: the transport finds out which
         self.out.drop_front(sent)
         self.write(self.out.take())
         return 0
@@ -135,6 +139,7 @@ class Session:
     def write(self, data: bytes) -> None:
         """Send bytes through the transport; what follows queues behind them."""
         self.through_transport = True
+        self.sent_bytes += len(data)
         self.transport.write(data)
 
     def refuse(self, line: bytes) -> None:

@@ -10,16 +10,19 @@ table keys are lower case; flags and categories are those of Redis, printed in i
 Redis derives from flags is derived here: ``write`` and ``readonly`` give ``@write`` and ``@read``,
 ``admin`` gives ``@admin @dangerous``, ``blocking`` ``@blocking``, ``fast`` ``@fast`` and its
 absence ``@slow``.
+
+A node reads the table as of the version that it presents: ``table_at`` leaves out what came later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from respserver.keyspec import AnyKeySpec
-from respserver.syntax import Argument, parse
+from respserver.syntax import Argument, known_at, parse
+from respserver.version import level_of
 
 if TYPE_CHECKING:
     from respserver.call import Call
@@ -121,7 +124,7 @@ class CommandSpec:
     doc_flags: tuple[str, ...]
     deprecated_since: str
     replaced_by: str
-    subcommands: dict[bytes, CommandSpec] = field(default_factory=dict)
+    subcommands: Table = field(default_factory=dict)
 
     def takes(self, argc: int) -> bool:
         """Whether so many words, the name included, satisfy the arity."""
@@ -136,21 +139,37 @@ class CommandSpec:
         return [name for bit, name in enumerate(FLAG_NAMES) if self.flags >> bit & 1]
 
 
-TABLE: dict[bytes, CommandSpec] = {}
+Table = dict[bytes, CommandSpec]
+TABLE: Final[Table] = {}
+"""Every command, as the newest version has it."""
 
 
-def lookup(argv: Sequence[bytes]) -> CommandSpec | None:
+def table_at(level: int, specs: Table = TABLE) -> Table:
+    """The commands of the version of that level, with the arguments and history it knows."""
+    return {
+        word: replace(
+            spec,
+            arguments=known_at(level, spec.arguments),
+            history=tuple(row for row in spec.history if level_of(row[0]) <= level),
+            subcommands=table_at(level, spec.subcommands),
+        )
+        for word, spec in specs.items()
+        if level_of(spec.since) <= level
+    }
+
+
+def lookup(table: Table, argv: Sequence[bytes]) -> CommandSpec | None:
     """The command that ``argv`` calls; None if there is no such command or subcommand."""
-    spec = TABLE.get(argv[0].lower())
+    spec = table.get(argv[0].lower())
     if spec is None or not spec.subcommands or len(argv) == 1:
         return spec
     return spec.subcommands.get(argv[1].lower())
 
 
-def lookup_name(name: bytes) -> CommandSpec | None:
+def lookup_name(table: Table, name: bytes) -> CommandSpec | None:
     """The command of that full name: ``xadd``, ``xgroup`` or ``xgroup|create``."""
     base, bar, sub = name.lower().partition(b"|")
-    spec = TABLE.get(base)
+    spec = table.get(base)
     if spec is None or not bar:
         return spec
     return spec.subcommands.get(sub)

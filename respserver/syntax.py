@@ -31,6 +31,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
+from respserver.version import level_of
+
 _LEXEME = re.compile(
     r"""\s*(?:
         (?P<label>[a-z0-9-]+)=
@@ -185,6 +187,16 @@ def _as_one(items: tuple[Argument, ...], label: str) -> Argument:
     if len(items) > 1:
         return Argument(label or items[0].name, BLOCK, arguments=items)
     return replace(items[0], name=label) if label else items[0]
+
+
+def known_at(level: int, arguments: tuple[Argument, ...]) -> tuple[Argument, ...]:
+    """The arguments that the version of that level knows; an emptied group goes, too."""
+    known = (
+        replace(argument, arguments=known_at(level, argument.arguments))
+        for argument in arguments
+        if level_of(argument.since or "0.0") <= level
+    )
+    return tuple(one for one in known if one.arguments or one.type not in (BLOCK, ONEOF))
 
 
 def arity(arguments: tuple[Argument, ...]) -> tuple[int, bool]:

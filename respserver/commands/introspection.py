@@ -1,8 +1,8 @@
 """COMMAND: the command table, as clients read it.
 
-Everything is made from the declarations. Names, flags, categories and options are printed in the
-order in which Redis prints them; commands come in the order of their declaration, in Redis it is
-that of a hash table.
+Everything is made from the declarations, as of the version that the node presents. Names, flags,
+categories and options are printed in the order in which Redis prints them; commands come in the
+order of their declaration, in Redis it is that of a hash table.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from respserver.spec import (
     LOADING,
     NO_MANDATORY_KEYS,
     STALE,
-    TABLE,
     CommandSpec,
+    Table,
     command,
     lookup,
     lookup_name,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Map = dict[bytes, object]
 
 
-def every_command(specs: dict[bytes, CommandSpec]) -> Iterator[CommandSpec]:
+def every_command(specs: Table) -> Iterator[CommandSpec]:
     """Commands, each followed by its subcommands."""
     for spec in specs.values():
         yield spec
@@ -162,7 +162,7 @@ def docs(spec: CommandSpec) -> Map:
     tips=("nondeterministic_output_order",),
 )
 def command_(call: Call) -> list[object]:
-    return [info(spec) for spec in TABLE.values()]
+    return [info(spec) for spec in call.server.table.values()]
 
 
 @command(
@@ -177,7 +177,7 @@ def command_(call: Call) -> list[object]:
     complexity="O(1)",
 )
 def count(call: Call) -> int:
-    return len(TABLE)
+    return len(call.server.table)
 
 
 @command(
@@ -194,15 +194,15 @@ def count(call: Call) -> int:
 )
 def command_docs(call: Call) -> Map:
     if len(call.argv) == 2:
-        return {spec.name: docs(spec) for spec in TABLE.values()}
-    named = (lookup_name(name) for name in call.argv[2:])
+        return {spec.name: docs(spec) for spec in call.server.table.values()}
+    named = (lookup_name(call.server.table, name) for name in call.argv[2:])
     return {spec.name: docs(spec) for spec in named if spec is not None}
 
 
 def keys_of(call: Call) -> list[tuple[int, tuple[str, ...]]]:
     """The command given as arguments, and where its keys are and what it does with them."""
     argv = call.argv[2:]
-    spec = lookup(argv)
+    spec = lookup(call.server.table, argv)
     if spec is None:
         raise ReplyError(b"ERR Invalid command specified")
     if not spec.keys:
@@ -275,8 +275,8 @@ def command_help(call: Call) -> list[Simple]:
 )
 def command_info(call: Call) -> list[object]:
     if len(call.argv) == 2:
-        return [info(spec) for spec in TABLE.values()]
-    named = [lookup_name(name) for name in call.argv[2:]]
+        return [info(spec) for spec in call.server.table.values()]
+    named = [lookup_name(call.server.table, name) for name in call.argv[2:]]
     return [None if spec is None else info(spec) for spec in named]
 
 
@@ -307,11 +307,11 @@ def list_filter(kind: bytes, word: bytes) -> Callable[[CommandSpec], bool]:
 def command_list(call: Call) -> list[bytes]:
     argv = call.argv
     if len(argv) == 2:
-        return [spec.name for spec in every_command(TABLE)]
+        return [spec.name for spec in every_command(call.server.table)]
     if len(argv) != 5 or argv[2].upper() != b"FILTERBY":
         raise ReplyError(SYNTAX)
     wanted = list_filter(argv[3], argv[4])
-    return [spec.name for spec in every_command(TABLE) if wanted(spec)]
+    return [spec.name for spec in every_command(call.server.table) if wanted(spec)]
 
 
 HELP = (

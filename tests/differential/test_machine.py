@@ -555,7 +555,7 @@ def test_machine(first_voice: Server, subject: Server, protocol: int) -> None:
 @pytest.mark.timeout(3600)
 def test_machine_with_restarts(first_voice: Server, tmp_path: pathlib.Path) -> None:
     """Whatever was answered is the same after a restart, to the byte."""
-    with servers.respq(tmp_path / "data") as server:
+    with servers.respq(tmp_path / "data", presents=servers.REDIS_8_VERSION) as server:
 
         class Both(RestartingMachine):
             voice = first_voice

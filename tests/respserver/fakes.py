@@ -16,8 +16,9 @@ from lsmstore.buf import Buf
 from respserver import errors
 from respserver.replies import encode
 from respserver.settings import Config, load
-from respserver.spec import NO_AUTH, TABLE, CommandSpec, lookup
+from respserver.spec import NO_AUTH, CommandSpec, Table, lookup, table_at
 from respserver.stats import ServerStats
+from respserver.version import level_of
 from streams.keyspace import WrongTypeError
 
 assert respserver.commands
@@ -57,6 +58,9 @@ class Session:
     last_command: CommandSpec | None = None
     query_buffer_bytes: int = 0
     output_bytes: int = 0
+    total_commands: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
 
 class Keys:
@@ -122,10 +126,10 @@ class Verb:
 class Kernel:
     """The counters of all commands."""
 
-    def __init__(self) -> None:
-        self.table = self.verbs_of(TABLE)
+    def __init__(self, table: Table) -> None:
+        self.table = self.verbs_of(table)
 
-    def verbs_of(self, specs: dict[bytes, CommandSpec]) -> dict[bytes, Verb]:
+    def verbs_of(self, specs: Table) -> dict[bytes, Verb]:
         return {
             word: Verb(spec.name, self.verbs_of(spec.subcommands)) for word, spec in specs.items()
         }
@@ -151,12 +155,15 @@ class Server:
     sessions: dict[int, Session] = field(default_factory=dict)
     stats: ServerStats = field(default_factory=ServerStats)
     store: Store = field(default_factory=Store)
-    kernel: Kernel = field(default_factory=Kernel)
     started_ms: int = NOW_MS - 90_000_000
     last_save_ms: int = NOW_MS - 60_000
     run_id: str = "a" * 40
     port: int = 6379
     done: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.table = table_at(level_of(self.config.redis_version))
+        self.kernel = Kernel(self.table)
 
     def kill(self, session: Session) -> None:
         self.done.append(("kill", session.id))
@@ -198,6 +205,10 @@ class Call:
         return self.server.keyspace
 
     @property
+    def redis_level(self) -> int:
+        return level_of(self.server.config.redis_version)
+
+    @property
     def ns(self) -> int:
         return self.keyspace.namespaces[self.session.db]
 
@@ -232,9 +243,9 @@ class Node:
         return out.take()
 
     def answer(self, argv: Sequence[bytes], client: Session) -> Any:
-        spec = lookup(argv)
+        spec = lookup(self.server.table, argv)
         if spec is None:
-            base = lookup(argv[:1])
+            base = lookup(self.server.table, argv[:1])
             return errors.unknown_command(argv) if base is None else errors.unknown_subcommand(argv)
         if not spec.takes(len(argv)):
             return errors.wrong_arity(spec.name)
@@ -242,6 +253,7 @@ class Node:
             return errors.ReplyError(errors.NOAUTH)
         client.last_command = spec
         self.server.kernel.of(spec).calls += 1
+        client.total_commands += 1
         assert spec.handler is not None, spec.name
         call: Any = Call(list(argv), client, self.server, self.now_ms)
         try:

@@ -7,7 +7,7 @@ import pytest
 from respserver.spec import TABLE
 from respserver.version import DEFAULT_VERSION
 from tests.respserver.fakes import NOW_MS, Node, Session, Waiting
-from tests.servers import Server
+from tests.servers import REDIS_8_VERSION, Server
 
 OK = b"+OK\r\n"
 SAME_ANSWER = (
@@ -86,14 +86,13 @@ SAME_ANSWER = (
 def test_the_same_answer_as_redis(line: str, oracle: Server) -> None:
     words = [word.encode("latin-1") for word in line.split(" ")]
     with oracle.connect() as client:
-        assert Node().run(*words) == client.raw(*words)
+        assert Node(redis_version=REDIS_8_VERSION).run(*words) == client.raw(*words)
 
 
 def test_hello_tells_and_switches() -> None:
     node = Node()
     flat = node.run("HELLO")
     assert flat.startswith(b"*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n")
-    assert DEFAULT_VERSION.startswith("7.4.")
     assert node.run("HELLO", "3", "SETNAME", "me") == (
         b"%%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n%b\r\n$5\r\nproto\r\n:3\r\n"
         b"$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
@@ -155,7 +154,8 @@ def test_reset_gives_a_fresh_connection_back() -> None:
     assert node.run("RESET") == b"+RESET\r\n"
     fresh = Node().client
     fresh.lib_name = b"lib"  # it is still that library
-    fresh.last_command = TABLE[b"reset"]
+    fresh.last_command = node.server.table[b"reset"]
+    fresh.total_commands = node.client.total_commands
     assert node.client == fresh
 
 
@@ -210,13 +210,26 @@ def test_client_list_describes_clients() -> None:
     )
 
 
-def test_client_list_has_the_fields_of_74(oracle: Server) -> None:
-    after_74 = {"io-thread", "tot-net-in", "tot-net-out", "tot-cmds"}
-    node = Node()
+def test_client_list_has_the_fields_of_its_version(oracle: Server) -> None:
     with oracle.connect() as client:
         words = client.call("CLIENT", "INFO").decode().strip().split(" ")
-    theirs = [word.partition("=")[0] for word in words]
-    assert list(described(node, node.client)) == [name for name in theirs if name not in after_74]
+    fields = [word.partition("=")[0] for word in words]
+    assert fields[-4:] == ["io-thread", "tot-net-in", "tot-net-out", "tot-cmds"]
+    for version, has in ((REDIS_8_VERSION, fields), ("8.0.9", fields[:-3]), ("7.4.7", fields[:-4])):
+        node = Node(redis_version=version)
+        assert list(described(node, node.client)) == has
+
+
+def test_a_command_counts_once_it_is_done() -> None:
+    node = Node(redis_version="8.2.0")
+    other = node.connect()
+    assert described(node, node.client)["tot-cmds"] == "0"
+    assert described(node, node.client)["tot-cmds"] == "1"
+    other.total_commands, other.received_bytes, other.sent_bytes = 5, 100, 200
+    fields = described(node, other)
+    assert (fields["tot-net-in"], fields["tot-net-out"], fields["tot-cmds"]) == ("100", "200", "5")
+    other.blocked = Waiting((b"s",))
+    assert described(node, other)["tot-cmds"] == "4"
 
 
 def test_client_kill_by_filters() -> None:
@@ -277,7 +290,7 @@ def test_help_speaks_of_the_subcommands_there_are() -> None:
     }
 
 
-def test_maintenance_notifications_are_refused_as_redis_74_does(oracle: Server) -> None:
+def test_maintenance_notifications_are_refused_as_redis_does(oracle: Server) -> None:
     words = ("CLIENT", "MAINT_NOTIFICATIONS", "ON", "moving-endpoint-type", "internal-ip")
     with oracle.connect() as client:
         assert Node().run(*words) == client.raw(*words)

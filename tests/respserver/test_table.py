@@ -1,7 +1,11 @@
-"""The command table walked: every declaration agrees with itself, and with redis-server 8.2.3."""
+"""The command table walked: every declaration agrees with itself; the table as of 8.2.3 with that
+redis-server; and no version shows what came after it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,17 +16,30 @@ from respserver import spec as spec_module
 from respserver import syntax
 from respserver.commands.introspection import docs, every_command, info
 from respserver.keyspec import counted_keys, keys_after_streams
-from respserver.spec import ADMIN, FAST, TABLE, WRITE, CommandSpec, declare, lookup, lookup_name
-from respserver.syntax import Argument
+from respserver.spec import (
+    ADMIN,
+    FAST,
+    TABLE,
+    WRITE,
+    CommandSpec,
+    declare,
+    lookup,
+    lookup_name,
+    table_at,
+)
+from respserver.syntax import Argument, parse
+from respserver.version import level_of
 from tests.respserver.fakes import Node
 from tests.respserver.test_replies import encoded
-from tests.servers import Server
+from tests.servers import REDIS_8_VERSION, Server
 
 assert respserver.commands
 
 SPECS = list(every_command(TABLE))
 NAMES = [spec.name.decode() for spec in SPECS]
 EACH = pytest.mark.parametrize("spec", SPECS, ids=NAMES)
+SPECS_OF_REDIS = list(every_command(table_at(level_of(REDIS_8_VERSION))))
+EACH_OF_REDIS = pytest.mark.parametrize("spec", SPECS_OF_REDIS, ids=lambda spec: spec.name.decode())
 SEEDS = range(50)
 
 # Redis declares fewer words than the arity asks for: the missing ones are not in its syntax.
@@ -65,7 +82,7 @@ def test_examples_satisfy_the_arity(spec: CommandSpec) -> None:
     for seed in SEEDS:
         argv = call_name(spec) + syntax.example(spec.arguments, Random(seed))
         assert spec.takes(len(argv)), (seed, argv)
-        assert lookup(argv) is spec
+        assert lookup(TABLE, argv) is spec
 
 
 @EACH
@@ -86,9 +103,9 @@ def test_key_specs_find_the_keys_of_examples(spec: CommandSpec) -> None:
 
 @EACH
 def test_lookup_by_full_name(spec: CommandSpec) -> None:
-    assert lookup_name(spec.name) is spec
-    assert lookup_name(spec.name.upper()) is spec
-    assert lookup(call_name(spec)) is spec
+    assert lookup_name(TABLE, spec.name) is spec
+    assert lookup_name(TABLE, spec.name.upper()) is spec
+    assert lookup(TABLE, call_name(spec)) is spec
 
 
 def test_a_consumer_may_be_called_streams() -> None:
@@ -99,7 +116,9 @@ def test_a_consumer_may_be_called_streams() -> None:
         (b"COUNT 5 GROUP g c STREAMS a b c > > >", [7, 8, 9]),
         (b"GROUP g c STREAMS", []),
         (b"GROUP g c STREAMS a", []),
-        (b"GROUP g c FOO STREAMS a >", []),
+        (b"GROUP g c FOO STREAMS a >", [6]),
+        (b"GROUP g c FOO a >", []),
+        (b"STREAMS a b c d e", []),
         (b"GROUP g", []),
         (b"BLOCK", []),
     ):
@@ -135,12 +154,11 @@ def test_categories_follow_from_flags() -> None:
     assert spec_module.TABLE[b"shutdown"].acl == ("admin", "slow", "dangerous")
 
 
-# What respq prints follows 7.4 and what it has; below, what 8.2.3 has beyond that. A path leads to
-# what is left out of its reply; a path that leads nowhere fails the test.
-NEWER_OR_ABSENT: dict[bytes, tuple[tuple[bytes, ...], ...]] = {
+# What 8.2.3 has and respq has not. A path leads to what is left out of the reply of 8.2.3; a path
+# that leads nowhere fails the test.
+ABSENT: dict[bytes, tuple[tuple[bytes, ...], ...]] = {
     b"xadd": ((b"arguments", b"condition"), (b"history", b"8.2.0")),
     b"xtrim": ((b"arguments", b"trim", b"arguments", b"condition"), (b"history", b"8.2.0")),
-    b"client|list": ((b"history", b"8.0.0"),),
     b"set": tuple(
         (b"arguments", b"expiration", b"arguments", name)
         for name in (b"seconds", b"milliseconds", b"unix-time-seconds", b"unix-time-milliseconds")
@@ -178,7 +196,7 @@ def without(value: Any, path: tuple[bytes, ...]) -> Any:
 
 
 @pytest.mark.parametrize("proto", [2, 3])
-@EACH
+@EACH_OF_REDIS
 def test_command_info_is_that_of_redis(spec: CommandSpec, proto: int, oracle: Server) -> None:
     """To the byte; of a container, what it says of itself: its subcommands come by themselves."""
     with oracle.connect(proto) as client:
@@ -196,12 +214,12 @@ def test_command_info_is_that_of_redis(spec: CommandSpec, proto: int, oracle: Se
         assert absent <= subcommands
 
 
-@EACH
+@EACH_OF_REDIS
 def test_command_docs_are_those_of_redis(spec: CommandSpec, oracle: Server) -> None:
     with oracle.connect(3) as client:
         theirs = client.call("COMMAND", "DOCS", spec.name)[spec.name]
     theirs.pop(b"subcommands", None)
-    for path in NEWER_OR_ABSENT.get(spec.name, ()):
+    for path in ABSENT.get(spec.name, ()):
         theirs = without(theirs, path)
     ours = docs(spec)
     ours.pop(b"subcommands", None)
@@ -233,7 +251,7 @@ def parsed(value: Any) -> Any:
 @pytest.mark.parametrize("proto", [2, 3])
 @pytest.mark.parametrize(
     "spec",
-    [spec for spec in SPECS if not spec.subcommands],
+    [spec for spec in SPECS_OF_REDIS if not spec.subcommands],
     ids=lambda spec: spec.name.decode(),
 )
 def test_command_docs_to_the_byte(spec: CommandSpec, proto: int, oracle: Server) -> None:
@@ -241,20 +259,21 @@ def test_command_docs_to_the_byte(spec: CommandSpec, proto: int, oracle: Server)
     with oracle.connect(proto) as client:
         theirs = client.raw("COMMAND", "DOCS", spec.name)
     ours = encoded({spec.name: docs(spec)}, proto)
-    assert (ours == theirs) == (spec.name not in NEWER_OR_ABSENT)
+    assert (ours == theirs) == (spec.name not in ABSENT)
 
 
 def test_forms_of_command_agree() -> None:
     node = Node()
-    everything = encoded([info(spec) for spec in TABLE.values()], 2)
+    table = node.server.table
+    everything = encoded([info(spec) for spec in table.values()], 2)
     assert node.run("COMMAND") == everything
     assert node.run("COMMAND", "INFO") == everything
-    assert node.run("COMMAND", "COUNT") == b":%d\r\n" % len(TABLE)
-    assert node.run("COMMAND", "LIST") == encoded([spec.name for spec in SPECS], 2)
-    assert node.run("COMMAND", "INFO", "nope", "get") == encoded([None, info(TABLE[b"get"])], 2)
-    assert node.run("COMMAND", "DOCS", "nope", "get") == encoded({b"get": docs(TABLE[b"get"])}, 2)
+    assert node.run("COMMAND", "COUNT") == b":%d\r\n" % len(table)
+    assert node.run("COMMAND", "LIST") == encoded([spec.name for spec in every_command(table)], 2)
+    assert node.run("COMMAND", "INFO", "nope", "get") == encoded([None, info(table[b"get"])], 2)
+    assert node.run("COMMAND", "DOCS", "nope", "get") == encoded({b"get": docs(table[b"get"])}, 2)
     assert node.run("COMMAND", "DOCS") == encoded(
-        {spec.name: docs(spec) for spec in TABLE.values()}, 2
+        {spec.name: docs(spec) for spec in table.values()}, 2
     )
     assert node.run("COMMAND", "LIST", "FILTERBY", "ACLCAT", "STRING") == encoded(
         [b"get", b"set"], 2
@@ -267,6 +286,11 @@ GETKEYS = (
     "GETKEYS XREAD COUNT 1 BLOCK 5 STREAMS a b c 0 0 0",
     "GETKEYS XREADGROUP GROUP g STREAMS STREAMS a >",
     "GETKEYS XREAD STREAMS a b 0",
+    "GETKEYS XREAD GROUP g c STREAMS a 0",
+    "GETKEYS XREAD FOO STREAMS a 0",
+    "GETKEYS XREADGROUP GROUP g c CLAIM 5 STREAMS a >",
+    "GETKEYS XREADGROUP STREAMS a b c d e f",
+    "GETKEYS XREADGROUP STREAMS STREAMS STREAMS STREAMS a >",
     "GETKEYS XREAD COUNT 1 BLOCK 5",
     "GETKEYS DEL a b c",
     "GETKEYS PING",
@@ -298,10 +322,71 @@ GETKEYS = (
 @pytest.mark.parametrize("proto", [2, 3])
 @pytest.mark.parametrize("words", GETKEYS)
 def test_command_subcommands_answer_as_redis_does(words: str, proto: int, oracle: Server) -> None:
-    node = Node()
+    node = Node(redis_version=REDIS_8_VERSION)
     node.client.proto = proto
     with oracle.connect(proto) as client:
         assert node.run("COMMAND", *words.split()) == client.raw("COMMAND", *words.split())
+
+
+def versions_in(arguments: tuple[Argument, ...]) -> Iterator[str]:
+    """When each of these came."""
+    for argument in arguments:
+        yield argument.since or "0.0"
+        yield from versions_in(argument.arguments)
+
+
+@pytest.mark.parametrize("version", ["7.4.0", "8.0.0", "8.2.0", "8.4.0", "8.6.0", "8.8.0"])
+def test_a_version_has_what_came_until_then(version: str) -> None:
+    level = level_of(version)
+    node = Node(redis_version=version)
+    listed = {spec.name: spec for spec in every_command(node.server.table)}
+    for spec in SPECS:
+        if level_of(spec.since) > level:
+            assert spec.name not in listed
+            assert node.run(*call_name(spec)).startswith(
+                (b"-ERR unknown command", b"-ERR unknown sub")
+            )
+            assert node.run("COMMAND", "INFO", spec.name) == b"*1\r\n$-1\r\n"
+            assert node.run("COMMAND", "DOCS", spec.name) == b"*0\r\n"
+            continue
+        shown = listed.pop(spec.name)
+        came = [*versions_in(shown.arguments), *(since for since, _ in shown.history)]
+        assert all(level_of(since) <= level for since in came)
+        assert [row for row in spec.history if level_of(row[0]) <= level] == list(shown.history)
+    assert not listed
+
+
+def test_the_newest_version_hides_nothing() -> None:
+    assert table_at(level_of("8.10.0")) == TABLE
+
+
+def test_what_came_later_is_left_out() -> None:
+    """Commands, subcommands, arguments at any depth with what they leave empty, history."""
+    line = "key [A@8.2.0] x=[<B | C@8.6.0>] [D d@8.4.0] y=[E@8.4.0 F@8.6.0] z=<G@8.4.0 | H@8.6.0>"
+    create = replace(TABLE[b"xgroup"].subcommands[b"create"], since="8.6.0")
+    specs = {
+        b"old": replace(
+            TABLE[b"xadd"],
+            arguments=parse(line),
+            history=(("5.0.0", "a"), ("8.4.0", "b"), ("8.6.2", "c")),
+            subcommands={b"create": create},
+        ),
+        b"new": replace(TABLE[b"xadd"], since="8.4.0"),
+    }
+
+    def at(version: str) -> tuple[set[bytes], list[str], list[str]]:
+        table = table_at(level_of(version), specs)
+        old = table[b"old"]
+        names = {*table, *old.subcommands}
+        return names, [one.name for one in old.arguments], [text for _, text in old.history]
+
+    assert at("7.4.7") == ({b"old"}, ["key", "x"], ["a"])
+    assert at("8.2.3") == ({b"old"}, ["key", "a", "x"], ["a"])
+    assert at("8.4.0") == ({b"old", b"new"}, ["key", "a", "x", "d", "y", "z"], ["a", "b"])
+    assert at("8.6.1")[0] == {b"old", b"new", b"create"}
+    assert at("8.6.2")[2] == ["a", "b", "c"]
+    (x,) = (one for one in table_at(level_of("8.2.3"), specs)[b"old"].arguments if one.name == "x")
+    assert [one.name for one in x.arguments] == ["b"]
 
 
 def test_valid_calls_are_never_syntax_errors() -> None:

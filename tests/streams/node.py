@@ -17,8 +17,9 @@ from respserver.kernel import Kernel
 from respserver.scan import Args
 from respserver.session import Session
 from respserver.settings import load
-from respserver.spec import TABLE
+from respserver.spec import table_at
 from respserver.verbs import Verbs
+from respserver.version import DEFAULT_VERSION, level_of
 from streams import ids
 from streams.blockcache import BlockCache
 from streams.journal import Journal
@@ -40,6 +41,10 @@ class Call:
     session: Session
     server: Node
     now_ms: int
+
+    @property
+    def redis_level(self) -> int:
+        return self.server.verbs.redis_level
 
     @property
     def ns(self) -> int:
@@ -73,11 +78,12 @@ class Node:
     """One server with one client."""
 
     now_ms: int = START_MS
+    presents: str = DEFAULT_VERSION
     errors: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.log: list[bytes] = []
-        self.config = load(flags={})
+        self.config = load(flags={"redis-version": self.presents})
         store = Store.open(SimFS(), "/data")
         for _ in store.replay():
             raise AssertionError("a new store has nothing to replay")
@@ -87,7 +93,9 @@ class Node:
         self.journal = Journal(self.keyspace)
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.changed, self.make_room)
-        self.kernel = Kernel(TABLE, self.verbs, args, self.journal, self, self.make_call)
+        self.verbs.redis_level = level_of(self.presents)
+        self.table = table_at(self.verbs.redis_level)
+        self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self.make_call)
         self.session = Session(
             1, "127.0.0.1:1", "127.0.0.1:6379", 7, self.now_ms, self, self.kernel.feed
         )
@@ -155,7 +163,7 @@ class Node:
     def replayed(self) -> Node:
         """Another node, to which the records of this one were applied."""
         self.commit_early()
-        other = Node(self.now_ms)
+        other = Node(self.now_ms, self.presents)
         replay = Replay(other.keyspace)
         lsn = 1
         for frame in self.log:

@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from tests import servers
 from tests.respclient import Client
 from tests.streams.node import Answer, Node
 
@@ -194,7 +195,7 @@ def node_counts(node: Node, oracle: Client) -> tuple[int, int]:
 def test_same_bytes(
     oracle: Client, begin: list[Words], program: list[Words], node_entries: int
 ) -> None:
-    node = Node()
+    node = Node(presents=servers.REDIS_8_VERSION)
     node.set("stream-node-max-entries", node_entries)
     oracle.call("CONFIG", "SET", "stream-node-max-entries", node_entries)
     oracle.call("DEL", "s")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import servers
 from tests.respclient import Client
 from tests.streams.node import Node
 from tests.streams.test_against_redis import compare
@@ -55,7 +56,7 @@ programs = st.lists(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=programs)
 def test_refusals(oracle: Client, program: list[list[str]]) -> None:
-    node = Node()
+    node = Node(presents=servers.REDIS_8_VERSION)
     oracle.call("FLUSHALL")
     for command in (
         ["SET", "text", "x"],
