@@ -1,5 +1,5 @@
-"""The two voices and the subject, one process each for a test session, and runners of
-transcripts on them.
+"""The two voices and the subjects, one process each for a test session, and runners of transcripts
+on them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from tests import servers
 from tests.differential.transcript import Runner
 
 RunnerOf = Callable[[servers.Server, int], Runner]
+SubjectOf = Callable[[str], servers.Server]
+IS_REDIS = os.environ.get("RESPQ_DIFFERENTIAL_SUBJECT") == "redis"
 
 
 @pytest.fixture(scope="session")
@@ -29,17 +31,31 @@ def second_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S
 
 
 @pytest.fixture(scope="session")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    """respq; or a second redis-server 8.2.3, to try the tests
-    (RESPQ_DIFFERENTIAL_SUBJECT=redis).
+def subject_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SubjectOf]:
+    """respq that presents a version of Redis, started when it is first asked for; or a second
+    redis-server 8.2.3, to try the tests (RESPQ_DIFFERENTIAL_SUBJECT=redis).
     """
-    directory: pathlib.Path = tmp_path_factory.mktemp("subject")
-    if os.environ.get("RESPQ_DIFFERENTIAL_SUBJECT") == "redis":
-        server = servers.redis(directory / "redis", 8)
-    else:
-        server = servers.respq(directory / "data")
-    with server:
-        yield server
+    started: dict[str, servers.Server] = {}
+
+    def subject_of(version: str) -> servers.Server:
+        if version not in started:
+            directory: pathlib.Path = tmp_path_factory.mktemp(f"subject-{version}")
+            started[version] = (
+                servers.redis(directory / "redis", 8)
+                if IS_REDIS
+                else servers.respq(directory / "data", presents=version)
+            ).start()
+        return started[version]
+
+    yield subject_of
+    for server in started.values():
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def subject(subject_of: SubjectOf) -> servers.Server:
+    """The subject as the first voice's version."""
+    return subject_of(servers.REDIS_8_VERSION)
 
 
 @pytest.fixture(scope="session")

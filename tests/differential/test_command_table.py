@@ -1,25 +1,23 @@
-"""What COMMAND says of each implemented command is what 8.2.3 says, less what is newer than 7.4.
+"""What COMMAND says of each implemented command is what 8.2.3 says, but for the rows of
+`voices.COMMANDS_LACK`; and a server that presents an older version tells of nothing newer.
 
-Newer are arguments whose `since` is above 7.4, and the rows of `voices.COMMAND_TABLE_74`. Flags,
-categories and key-specification flags are compared as sets in both protocols; everything else
-as it stands. Of DOCS, since, group and option words are compared: its prose is each server's own.
+Flags, categories and key-specification flags are compared as sets in both protocols; everything
+else as it stands. Of DOCS, since, group and option words are compared here, the rest in
+process (tests/respserver/test_table.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from respserver.version import level_of
 from tests.differential import voices
+from tests.differential.conftest import IS_REDIS, SubjectOf
 from tests.respclient import Client, plain
-from tests.servers import Server
-
-NEWEST = (7, 4, 999)
-
-
-def newer(since: bytes) -> bool:
-    return tuple(int(part) for part in since.split(b".")) > NEWEST
+from tests.servers import REDIS_8_VERSION, Server
 
 
 def names(client: Client) -> set[bytes]:
@@ -86,9 +84,8 @@ def _tokens(arguments: list[Any]) -> set[bytes]:
     found: set[bytes] = set()
     for fields in map(as_map, arguments):
         assert {b"name", b"type"} <= set(fields)
-        if not newer(fields.get(b"since", b"0")):
-            found |= {fields[b"token"]} if b"token" in fields else set()
-            found |= _tokens(fields.get(b"arguments", []))
+        found |= {fields[b"token"]} if b"token" in fields else set()
+        found |= _tokens(fields.get(b"arguments", []))
     return found
 
 
@@ -119,7 +116,7 @@ def differing(path: str, one: Any, other: Any, overrides: dict[str, Any]) -> lis
 @pytest.mark.parametrize("proto", [2, 3])
 def test_command_info_and_docs(first_voice: Server, subject: Server, proto: int) -> None:
     wrong = []
-    table = voices.COMMAND_TABLE_74 if subject.name == "respq" else {}
+    table = voices.COMMANDS_LACK if subject.name == "respq" else {}
     with first_voice.connect(proto) as voice, subject.connect(proto) as client:
         mine = {name for name in names(client) if b"|" not in name}
         assert mine >= {b"xadd", b"xreadgroup", b"xinfo", b"get", b"client", b"hello"}
@@ -133,9 +130,9 @@ def test_command_info_and_docs(first_voice: Server, subject: Server, proto: int)
 
 
 def test_every_row_of_the_table_is_used(first_voice: Server) -> None:
-    """A row of COMMAND_TABLE_74 that names what 8.2.3 says anyway is idle."""
+    """A row of COMMANDS_LACK that names what 8.2.3 says anyway is idle."""
     with first_voice.connect() as voice:
-        for path, value in voices.COMMAND_TABLE_74.items():
+        for path, value in voices.COMMANDS_LACK.items():
             head, _, rest = path.partition(".")
             name, _, kind = head.partition(" ")
             found: Any = (
@@ -146,9 +143,38 @@ def test_every_row_of_the_table_is_used(first_voice: Server) -> None:
             assert found != value, f"{path} needs no row"
 
 
-def test_the_plain_forms_agree_with_each_other(subject: Server) -> None:
+VERSIONS = pytest.mark.parametrize(
+    "version", [REDIS_8_VERSION] if IS_REDIS else ["7.4.7", REDIS_8_VERSION, "8.10.0"]
+)
+
+
+def versions_in(value: Any) -> Iterator[bytes]:
+    """Every version that a reply of COMMAND DOCS names: of commands, arguments and history."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if key == b"since":
+                yield member
+            elif key == b"history":
+                yield from (since for since, _ in member)
+            else:
+                yield from versions_in(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from versions_in(member)
+
+
+@VERSIONS
+def test_nothing_is_told_that_came_later(version: str, subject_of: SubjectOf) -> None:
+    with subject_of(version).connect(3) as client:
+        assert client.call("HELLO")[b"version"] == version.encode()
+        told = {level_of(since.decode()) for since in versions_in(client.call("COMMAND", "DOCS"))}
+    assert level_of("7.2.0") < max(told) <= level_of(version)
+
+
+@VERSIONS
+def test_the_plain_forms_agree_with_each_other(version: str, subject_of: SubjectOf) -> None:
     """COMMAND, COMMAND COUNT, COMMAND LIST and COMMAND INFO speak of the same commands."""
-    with subject.connect() as client:
+    with subject_of(version).connect() as client:
         everything = client.call("COMMAND")
         listed = {name for name in names(client) if b"|" not in name}
         assert {row[0] for row in everything} == listed

@@ -1,7 +1,7 @@
 """Every case of every transcript: respq answers as 8.2.3 does now, and as the file says it did.
 
-Where 8.2.3 has what came after 7.4, or a defect, `voices` says what respq answers. To write the
-replies of 8.2.3 into the files: `python -m tests.differential.rewrite`.
+Where 8.2.3 has a defect, `voices.CORRECTED` says what respq answers. Cases about what 8.2.3 does
+not know, or an older version no more, are held against the file alone (`transcript`, version).
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import pytest
 
 from tests.differential import voices
-from tests.differential.conftest import RunnerOf
-from tests.differential.transcript import Case, Step, load_all, side_by_side
+from tests.differential.conftest import IS_REDIS, RunnerOf, SubjectOf
+from tests.differential.transcript import Case, Outcome, Step, load_all, side_by_side
 from tests.servers import Server
 
-CASES = load_all()
+ALL = load_all()
+EACH = pytest.mark.parametrize("case", [c for c in ALL if c.voices], ids=lambda case: case.path)
+VOICELESS = [case for case in ALL if not case.voices and not IS_REDIS]
+BOTH_PROTOCOLS = pytest.mark.parametrize("proto", [2, 3])
 
 
 def differing(case: Case, title: str, steps: list[tuple[Step, str, str]]) -> str:
@@ -23,28 +26,37 @@ def differing(case: Case, title: str, steps: list[tuple[Step, str, str]]) -> str
     return "\n".join(rows)
 
 
-def instead(case: Case, step: Step) -> str | None:
-    """What respq says where 8.2.3 has something newer than 7.4, or a defect."""
-    newer = voices.REDIS_74.get(case.path, {}).get(step.head)
-    return newer or voices.CORRECTED.get(case.path, {}).get(step.head)
+def unlike_the_file(case: Case, proto: int, outcomes: list[Outcome]) -> list[tuple[Step, str, str]]:
+    """The steps that did not go as the file says, each with both replies."""
+    return [
+        (step, step.expectation(proto), outcome.text)
+        for step, outcome in zip(case.steps, outcomes, strict=True)
+        if step.expectation(proto) != outcome.text
+    ]
 
 
-@pytest.mark.parametrize("proto", [2, 3])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.path)
+@BOTH_PROTOCOLS
+@EACH
 def test_case(
     case: Case, proto: int, first_voice: Server, subject: Server, runner_of: RunnerOf
 ) -> None:
     voice = runner_of(first_voice, proto).run(case)
-    stale = [
-        (step, step.expectation(proto), outcome.text)
-        for step, outcome in zip(case.steps, voice, strict=True)
-        if step.expectation(proto) != outcome.text
-    ]
+    stale = unlike_the_file(case, proto, voice)
     assert not stale, differing(case, "the file does not say what 8.2.3 says", stale)
     found = runner_of(subject, proto).run(case)
+    corrected = voices.CORRECTED.get(case.path, {}) if subject.name == "respq" else {}
     wrong = []
     for step, one, other in zip(case.steps, voice, found, strict=True):
-        known = instead(case, step) if subject.name == "respq" else None
+        known = corrected.get(step.head)
         if (other.text != known) if known is not None else (other.replies != one.replies):
             wrong.append((step, known if known is not None else one.text, other.text))
     assert not wrong, differing(case, f"{subject.name} differs from 8.2.3 in RESP{proto}", wrong)
+
+
+@BOTH_PROTOCOLS
+@pytest.mark.parametrize("case", VOICELESS, ids=lambda case: case.path)
+def test_case_that_no_voice_knows(
+    case: Case, proto: int, subject_of: SubjectOf, runner_of: RunnerOf
+) -> None:
+    wrong = unlike_the_file(case, proto, runner_of(subject_of(case.presents), proto).run(case))
+    assert not wrong, differing(case, f"as {case.presents} respq differs from the file", wrong)

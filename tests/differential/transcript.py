@@ -1,6 +1,7 @@
 """The transcript language: commands on named connections, and the replies of redis-server 8.2.3.
 
-    file      := (comment | case)*                      comment := '#' text
+    file      := (comment | version | case)*            comment := '#' text
+    version   := 'version ' NUMBER '.' NUMBER '.' NUMBER NL
     case      := 'case ' name NL (comment | step)*
     step      := NAME ('[' option (' ' option)* ']')? mode (' ' command)? NL expected*
     mode      := '>'   send the command and read its reply, or find the client `(blocked)`
@@ -13,6 +14,20 @@
                  and RESP3 differ, the lines `  resp2` and `  resp3` head the two versions
 
 A case starts on an empty keyspace with default settings and its own connections.
+
+A line `version` says, for the cases behind it in its file, which version of Redis respq presents,
+and thereby who else is asked (`Case.voices`):
+
+    none at all     8.2.3. Both voices are asked; voices.py says where they differ, and why.
+    version 8.2.3   8.2.3. It is about what came after 7.0.15: the first voice alone is asked.
+    version X.Y.Z   any other: what 8.2.3 does not know yet, or an older version no more. No voice
+                    is asked, the stored replies decide: write them from the reference, not from
+                    what respq says.
+
+So a feature of 8.2 is a file that begins with `version 8.2.3`, one of 8.10 a file that begins with
+`version 8.10.0`; that it is hidden below is a case behind `version 7.4.7` or `version 8.8.0`.
+`python -m tests.differential.rewrite NAME` fills in the replies of the voice, and where there is
+none, those of respq for steps that have no reply yet: read these before they are believed.
 
     wait        a BLOCK that is expected to time out: wait for the reply, do not say `(blocked)`
     raw         the one argument is sent as it is, not as a multibulk command
@@ -43,9 +58,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.differential import voices
 from tests.respclient import Closed, Reply, TimedOut, encode, quote, render, split_args
-from tests.servers import Server
+from tests.servers import REDIS_8_VERSION, Server
 
 FOLDER = pathlib.Path(__file__).parent / "transcripts"
 BLOCK_DEADLINE_S = 20.0
@@ -54,6 +68,7 @@ DEFAULTS = (
     (b"stream-node-max-entries", b"100"),
     (b"stream-node-max-bytes", b"4096"),
 )
+_VERSION = re.compile(r"version (\d+\.\d+\.\d+)")
 _STEP = re.compile(r"([a-z]\w*)(?:\[([^\]]*)\])?([><?])(?: (.*))?")
 _REPEAT = re.compile(r"\{(-?\d+)\.\.(-?\d+)\} (.*)")
 _TIMES = re.compile(rb"\{(.)\*(\d+)\}")
@@ -87,6 +102,17 @@ class Case:
     name: str
     line: int
     steps: list[Step]
+    version: str | None = None  # of its line `version`
+
+    @property
+    def presents(self) -> str:
+        """The version that respq presents in this case."""
+        return self.version or REDIS_8_VERSION
+
+    @property
+    def voices(self) -> int:
+        """How many voices are asked: both, the first alone, or none."""
+        return 2 if self.version is None else int(self.version == REDIS_8_VERSION)
 
     @property
     def path(self) -> str:
@@ -113,11 +139,14 @@ class Outcome:
 def load(path: pathlib.Path) -> list[Case]:
     cases: list[Case] = []
     names: set[str] = set()
+    version: str | None = None
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if line == "" or line.startswith("#"):
             continue
-        if line.startswith("case "):
-            cases.append(Case(path.stem, line[5:], number, []))
+        if (stated := _VERSION.fullmatch(line)) is not None:
+            version = stated[1]
+        elif line.startswith("case "):
+            cases.append(Case(path.stem, line[5:], number, [], version))
             if line in names:
                 raise ValueError(f"{path.name}:{number}: the name is taken: {line}")
             names.add(line)
@@ -270,14 +299,12 @@ def mask_shape(reply: Reply) -> Reply:
 # Fields of CLIENT LIST whose values name the process, its sockets and buffers, or the moment.
 _CLIENT_OF_THE_PROCESS = {
     "id", "addr", "laddr", "fd", "age", "idle", "qbuf", "qbuf-free", "argv-mem", "multi-mem",
-    "rbs", "rbp", "obl", "oll", "omem", "tot-mem", "events",
+    "rbs", "rbp", "obl", "oll", "omem", "tot-mem", "events", "tot-net-in", "tot-net-out",
 }  # fmt: skip
 
 
 def mask_client(reply: Reply) -> Reply:
-    """Of CLIENT LIST or INFO: the lines sorted, values of the process hidden, fields that came
-    after 7.4 left out.
-    """
+    """Of CLIENT LIST or INFO: the lines sorted, values of the process hidden."""
     if reply.kind not in "$=":
         return reply
     text = reply.value.decode()
@@ -288,7 +315,6 @@ def mask_client(reply: Reply) -> Reply:
         shown = [
             f"{key}=*" if key in _CLIENT_OF_THE_PROCESS else f"{key}={value}"
             for key, value in fields
-            if key not in voices.CLIENT_FIELDS_AFTER_74
         ]
         lines.append(Reply(reply.kind, (head + " ".join(shown)).encode()))
     lines.sort()
@@ -543,8 +569,8 @@ def side_by_side(expected: str, found: str) -> str:
     """Two replies for a message: whole if they are short, else where they differ."""
     left, right = expected.splitlines(), found.splitlines()
     if len(left) + len(right) < 12:
-        return f"--- 8.2.3\n{expected}\n+++ respq\n{found}"
-    return "\n".join(difflib.unified_diff(left, right, "8.2.3", "respq", lineterm="", n=4))
+        return f"--- expected\n{expected}\n+++ found\n{found}"
+    return "\n".join(difflib.unified_diff(left, right, "expected", "found", lineterm="", n=4))
 
 
 def show(command: Any) -> str:

@@ -1,12 +1,11 @@
 """Where the two voices differ, which of them respq follows, and why.
 
-respq advertises 7.4 and answers as 7.4 does. The first voice is redis-server 8.2.3, the second
-7.0.15; 7.4 lies between them.
+The first voice is redis-server 8.2.3, the second 7.0.15; respq answers as the version that it
+presents, which is that of the first voice wherever a voice is asked.
 * `VOICES`: every step of the transcripts that the two answer differently; `test_voices.py` proves
   the table complete and free of idle rows. ` #2` is the second occurrence of a step in its case.
-* `REDIS_74`: the steps where 8.2.3 has what came after 7.4, with the reply that respq gives.
 * `CORRECTED`: the steps where 8.2.3 has a defect that a later version does not have.
-* `CLIENT_FIELDS_AFTER_74`: the fields of CLIENT LIST that came after 7.4.
+* `COMMANDS_LACK`: what 8.2.3 has in its table of commands, and respq has not.
 """
 
 from __future__ import annotations
@@ -33,31 +32,6 @@ VOICES = (
                 f"{_BLOCKING} #2",
                 f"{_BLOCKING} #3",
                 f"{_BLOCKING} #4",
-            ],
-        },
-    ),
-    Voice(
-        "7.4",
-        "Redis 8.2 brought XDELEX, XACKDEL and the words KEEPREF, DELREF, ACKED; 7.4 has "
-        "none of them (`REDIS_74`).",
-        {
-            "later/commands of 8.2": [
-                "a> XDELEX s IDS 1 9-0",
-                "a> XACKDEL s g IDS 1 9-0",
-            ],
-            "later/reference options of XADD": [
-                "a> XADD s KEEPREF 1-0 f v",
-                "a> XADD s DELREF 2-0 f v",
-                "a> XADD s ACKED 3-0 f v",
-                "a> XADD s KEEPREF MAXLEN 5 4-0 f v",
-                "a> XADD s MAXLEN 5 KEEPREF 5-0 f v",
-                "a> EXISTS s",
-            ],
-            "later/reference options of XTRIM": [
-                "a> XTRIM s MAXLEN 1 KEEPREF",
-                "a> XTRIM s MAXLEN 1 DELREF",
-                "a> XTRIM s MAXLEN 1 ACKED",
-                "a> XTRIM s KEEPREF MAXLEN 1",
             ],
         },
     ),
@@ -413,32 +387,6 @@ VOICES = (
     ),
 )
 
-_INVALID_ID = "-ERR Invalid stream ID specified as stream command argument"
-
-# case -> step -> the reply of 7.4
-REDIS_74: dict[str, dict[str, str]] = {
-    "later/commands of 8.2": {
-        "a> XDELEX s IDS 1 9-0": "-ERR unknown command 'XDELEX', with args beginning with: "
-        "'s' 'IDS' '1' '9-0' ",
-        "a> XACKDEL s g IDS 1 9-0": "-ERR unknown command 'XACKDEL', with args beginning with: "
-        "'s' 'g' 'IDS' '1' '9-0' ",
-    },
-    "later/reference options of XADD": {
-        "a> XADD s KEEPREF 1-0 f v": _INVALID_ID,
-        "a> XADD s DELREF 2-0 f v": _INVALID_ID,
-        "a> XADD s ACKED 3-0 f v": _INVALID_ID,
-        "a> XADD s KEEPREF MAXLEN 5 4-0 f v": _INVALID_ID,
-        "a> XADD s MAXLEN 5 KEEPREF 5-0 f v": _INVALID_ID,
-        "a> EXISTS s": ":0",
-    },
-    "later/reference options of XTRIM": {
-        "a> XTRIM s MAXLEN 1 KEEPREF": "-ERR syntax error",
-        "a> XTRIM s MAXLEN 1 DELREF": "-ERR syntax error",
-        "a> XTRIM s MAXLEN 1 ACKED": "-ERR syntax error",
-        "a> XTRIM s KEEPREF MAXLEN 1": "-ERR syntax error",
-    },
-}
-
 # case -> step -> the reply that a later Redis gives where 8.2.3 is wrong, and respq too.
 CORRECTED: dict[str, dict[str, str]] = {
     # 8.2.3 takes the name of a group for the word STREAMS (redis#15478, corrected in 8.2.9).
@@ -447,10 +395,8 @@ CORRECTED: dict[str, dict[str, str]] = {
     },
 }
 
-CLIENT_FIELDS_AFTER_74 = ("tot-net-in", "tot-net-out", "tot-cmds", "io-thread")
-
-# Path in COMMAND INFO or DOCS -> what 7.4 says, where 8.2.3 says something else.
-COMMAND_TABLE_74: dict[str, object] = {
+# Path in COMMAND INFO or DOCS -> what respq says, where it lacks what 8.2.3 has.
+COMMANDS_LACK: dict[str, object] = {
     "xadd docs.tokens": [b"*", b"=", b"LIMIT", b"MAXLEN", b"MINID", b"NOMKSTREAM", b"~"],
     "xtrim docs.tokens": [b"=", b"LIMIT", b"MAXLEN", b"MINID", b"~"],
     # Keys do not expire yet, and SET does not claim it.
