@@ -36,7 +36,7 @@ from respserver.kinds import (
     Secret,
     Switch,
 )
-from respserver.version import DEFAULT_VERSION
+from respserver.version import DEFAULT_VERSION, NEWEST, level_of
 
 ENVIRONMENT_PREFIX: Final = "RESPQ_"
 KB: Final = 1 << 10
@@ -63,6 +63,8 @@ class Setting:
     live: bool
     group: str
     doc: str
+    since: str
+    """The version of Redis that it came with, if that is later than the oldest."""
 
     @property
     def variable(self) -> str:
@@ -70,9 +72,20 @@ class Setting:
         return ENVIRONMENT_PREFIX + self.attribute.upper()
 
 
-def setting(kind: Kind[T], default: T, group: str, doc: str, *, live: bool = False) -> T:
-    """A field of ``Config``. ``live``: CONFIG SET may change it while the server runs."""
-    about = {"kind": kind, "default": default, "group": group, "doc": doc, "live": live}
+def setting(
+    kind: Kind[T], default: T, group: str, doc: str, *, live: bool = False, since: str = ""
+) -> T:
+    """A field of ``Config``. ``live``: CONFIG SET may change it while the server runs; ``since``:
+    CONFIG of a server that presents an older version does not know it.
+    """
+    about = {
+        "kind": kind,
+        "default": default,
+        "group": group,
+        "doc": doc,
+        "live": live,
+        "since": since,
+    }
     made: T = field(default_factory=lambda: default, metadata=about, repr=not kind.secret)
     return made
 
@@ -241,6 +254,7 @@ def _table() -> dict[str, Setting]:
             about["live"],
             about["group"],
             about["doc"],
+            about["since"],
         )
     return named
 
@@ -262,9 +276,10 @@ CONSTANTS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def config_names() -> list[str]:
-    """Every name that CONFIG GET knows, in order of the alphabet."""
-    return sorted([*SETTINGS, *CONSTANTS])
+def config_names(level: int = NEWEST) -> list[str]:
+    """Every name that CONFIG of the version of that level knows, in order of the alphabet."""
+    known = (name for name, one in SETTINGS.items() if level_of(one.since or "0.0") <= level)
+    return sorted([*known, *CONSTANTS])
 
 
 def _unknown(name: str, known: Sequence[str], where: str) -> SettingsError:

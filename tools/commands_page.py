@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import respserver.commands
 from respserver.spec import TABLE, CommandSpec
 from respserver.syntax import BLOCK, ONEOF, PURE_TOKEN, Argument
+from respserver.version import OLDEST, level_of
 
 HEAD = """# Commands
 
 This page is made from the declarations in `respserver/commands/` by `make docs`; `COMMAND DOCS`
-tells the same. They are Redis' commands, with Redis' answers to the byte as of 7.4. Anything else
-is answered `ERR unknown command`.
+tells the same. They are Redis' commands, with Redis' answers to the byte as of the version in
+`redis-version`; what came after 7.4 says with which, and a server that presents an older version
+does not have it. Anything else is answered `ERR unknown command`.
 """
 
 TITLES = {"stream": "Streams", "generic": "Keys", "string": "Strings"}
@@ -49,11 +51,20 @@ def _leaves(spec: CommandSpec) -> list[CommandSpec]:
     return inner if inner and spec.handler is None and spec.hot is None else [spec, *inner]
 
 
+def _news(spec: CommandSpec) -> str:
+    """What of a command came after the oldest version that can be presented."""
+    if level_of(spec.since) > OLDEST:
+        return f" Since {spec.since}."
+    return "".join(
+        f" {since}: {text.rstrip('.')}." for since, text in spec.history if level_of(since) > OLDEST
+    )
+
+
 def _row(spec: CommandSpec) -> str:
     """One line of the table."""
     name = spec.name.decode().upper().replace("|", " ")
     usage = f"{name} {_usages(spec.arguments)}".rstrip().replace("|", "\\|")
-    return f"| `{usage}` | {spec.summary} |"
+    return f"| `{usage}` | {spec.summary}{_news(spec)} |"
 
 
 def page() -> str:

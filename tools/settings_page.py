@@ -41,7 +41,7 @@ def _row(known: Setting) -> str:
         f"`{default}`" if default else "empty",
         "live" if known.live else "",
         known.kind.describe().replace("|", "\\|"),
-        known.doc,
+        known.doc + (f" Since {known.since}." if known.since else ""),
     )
     return "| " + " | ".join(cells) + " |"
 

@@ -9,7 +9,7 @@ from respserver.errors import SYNTAX, ReplyError, c_string
 from respserver.glob import matches
 from respserver.helptext import help_reply
 from respserver.replies import OK, Raw, Simple
-from respserver.settings import CONSTANTS, SETTINGS, config_names
+from respserver.settings import SETTINGS, config_names
 from respserver.spec import (
     ADMIN,
     ALLOW_BUSY,
@@ -56,7 +56,7 @@ declare(
 )
 def config_get(call: Call) -> dict[bytes, bytes]:
     config = call.server.config
-    names = config_names()
+    names = config_names(call.redis_level)
     known = frozenset(names)
     found: dict[str, bytes] = {}
     shown: dict[str, bytes] = {}
@@ -134,10 +134,11 @@ def config_set(call: Call) -> Simple:
     if len(words) % 2:
         raise ReplyError(SYNTAX)
     config = call.server.config
+    known = frozenset(config_names(call.redis_level))
     changes: dict[str, str] = {}
     for word, value in zip(words[::2], words[1::2], strict=True):
         name = word.decode(errors="replace").lower()
-        if name not in SETTINGS and name not in CONSTANTS:
+        if name not in known:
             raise ReplyError(
                 b"ERR Unknown option or number of arguments for CONFIG SET - '%s'" % c_string(word)
             )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from respserver import settings
 from respserver.commands.info import human
-from respserver.settings import config_names
-from respserver.version import DEFAULT_VERSION
+from respserver.settings import SETTINGS, config_names
+from respserver.version import DEFAULT_VERSION, level_of
 from tests.respserver.fakes import NOW_MS, Node, Waiting
 from tests.servers import Server
 
@@ -62,10 +65,11 @@ def test_the_same_answer_as_redis(line: str, proto: int, oracle: Server) -> None
 def test_config_get_of_several_patterns() -> None:
     node = Node()
     node.client.proto = 3
-    names = [name for name in config_names() if name.startswith("stream-")]
+    every = config_names(level_of(DEFAULT_VERSION))
+    names = [name for name in every if name.startswith("stream-")]
     reply = node.run("CONFIG", "GET", "stream-*", "stream-node-max-bytes")
     assert reply.startswith(b"%%%d\r\n" % len(names))
-    assert node.run("CONFIG", "GET", "*").startswith(b"%%%d\r\n" % len(config_names()))
+    assert node.run("CONFIG", "GET", "*").startswith(b"%%%d\r\n" % len(every))
     assert node.run("CONFIG", "GET", b"\xff") == b"%0\r\n"
 
 
@@ -106,6 +110,20 @@ def test_help_of_config_is_redis_own_less_what_is_not_there(oracle: Server) -> N
 def test_time_is_that_of_the_tick() -> None:
     seconds, micros = b"%d" % (NOW_MS // 1000), b"%d" % (NOW_MS % 1000 * 1000)
     assert Node().run("TIME") == b"*2\r\n$10\r\n%b\r\n$6\r\n%b\r\n" % (seconds, micros)
+
+
+def test_config_does_not_know_what_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = replace(SETTINGS["stream-node-max-entries"], since="8.6.0")
+    monkeypatch.setattr(settings, "SETTINGS", {**SETTINGS, later.name: later})
+    old, new = Node(redis_version="8.4.9"), Node(redis_version="8.6.0")
+    assert new.run("CONFIG", "GET", later.name) == b"*2\r\n$23\r\n%b\r\n$3\r\n100\r\n" % (
+        later.name.encode()
+    )
+    assert new.run("CONFIG", "SET", later.name, "7") == OK
+    assert old.run("CONFIG", "GET", later.name) == b"*0\r\n"
+    assert old.run("CONFIG", "GET", "stream-node-*").count(b"stream-node-") == 1
+    unknown = b"-ERR Unknown option or number of arguments for CONFIG SET - '%b'\r\n"
+    assert old.run("CONFIG", "SET", later.name, "7") == unknown % later.name.encode()
 
 
 def test_saving_is_a_flush() -> None:
