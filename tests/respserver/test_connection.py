@@ -94,9 +94,9 @@ def test_hello_tells_and_switches() -> None:
     flat = node.run("HELLO")
     assert flat.startswith(b"*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n")
     assert node.run("HELLO", "3", "SETNAME", "me") == (
-        b"%%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n%b\r\n$5\r\nproto\r\n:3\r\n"
-        b"$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
-        b"$7\r\nmodules\r\n*0\r\n" % DEFAULT_VERSION.encode()
+        b"%%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$%d\r\n%b\r\n$5\r\nproto\r\n"
+        b":3\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
+        b"$7\r\nmodules\r\n*0\r\n" % (len(DEFAULT_VERSION), DEFAULT_VERSION.encode())
     )
     assert (node.client.proto, node.client.name) == (3, b"me")
     node.run("HELLO")
