@@ -47,10 +47,11 @@ class Call:
         """The version of Redis that is presented (respserver/version.py)."""
         return self.server.verbs.redis_level
 
-    def reserve(self, record_bytes: int) -> None:
+    def reserve(self, record_bytes: int, frees: bool = False) -> None:
         """Make sure that so many bytes of records fit in the log, beyond what the arguments
         suggest.
 
-        Raises ReplyError where the disk is full. Call it before the first change.
+        ``frees``: the command gives space back and may draw on the log's reserve. Raises
+        ReplyError where the disk is full. Call it before the first change.
         """
-        self.server.reserve(record_bytes)
+        self.server.reserve(record_bytes, frees)

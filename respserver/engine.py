@@ -328,11 +328,11 @@ class Engine:
     def _log_room_changed(self) -> None:
         self.verbs.log_room = 0 if self.upkeep.refuses_writes else self.store.log_room
 
-    def reserve(self, record_bytes: int) -> None:
-        """Make sure that so many more bytes of records fit in the log."""
+    def reserve(self, record_bytes: int, frees: bool) -> None:
+        """Make sure that so many more bytes of records fit in the log (see ``Call.reserve``)."""
         wanted = self.journal.log.length + record_bytes
         if wanted > self.verbs.log_room:
-            self.verbs.log_room = self._make_room(wanted, False)
+            self.verbs.log_room = self._make_room(wanted, frees)
 
     def _write(self, session: Session, data: bytes, is_last: bool, reply: LongReply | None) -> None:
         if session.closed or self.failed:

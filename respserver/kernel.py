@@ -44,7 +44,9 @@ COLD_ARGUMENT_BYTES = cython.declare(cython.Py_ssize_t, 96)
 FREEING = frozenset(
     {
         b"xack",
+        b"xackdel",
         b"xdel",
+        b"xdelex",
         b"xtrim",
         b"del",
         b"unlink",

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from streams.group import Group
     from streams.stream import Stream
 
+# What becomes of the groups' references to an entry that is deleted: they stay, they go, or the
+# entry stays as long as there are any.
+KEEPREF = b"KEEPREF"
+DELREF = b"DELREF"
+ACKED = b"ACKED"
+REFERENCES = (KEEPREF, DELREF, ACKED)
+
 
 def option(word: bytes) -> bytes:
     """An option word as it is compared: upper case, up to a NUL."""

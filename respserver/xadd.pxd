@@ -4,11 +4,20 @@ from libc.stdint cimport int64_t, uint64_t
 from respserver.context cimport RECORD_BYTES, VERB_DONE, VerbContext
 from respserver.scan cimport Args
 from respserver.session cimport Session
+from streams.references cimport TrimPlan
 from streams.stream cimport Stream
+
+
+cdef enum:
+    # what a trim does with references; 0 where nothing was said
+    KEEPREF = 1
+    DELREF = 2
+    ACKED = 3
 
 
 cdef struct Trim:
     bint given
+    int references
     bint by_id
     bint approximate
     bint limit_given
@@ -26,5 +35,6 @@ cdef struct NewId:
 
 
 cdef int xadd(VerbContext context, Session session) except -1
+cdef int reference_word(VerbContext context, Py_ssize_t i) except -1
 cdef Py_ssize_t xadd_options(VerbContext context, Trim* trim, NewId* new) except -1
 cdef int xadd_id(VerbContext context, Stream stream, NewId* new) except -1

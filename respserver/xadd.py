@@ -15,18 +15,24 @@ from cython.cimports.streams.idtext import parse_id
 
 from respserver.errors import INVALID_STREAM_ID, NOT_INT, ReplyError, wrong_arity
 from respserver.scan import Args
+from respserver.version import LEVEL_8_2
+from streams.references import TrimPlan
 from streams.stream import Stream
 
 ELEMENTS_BYTES_MAX = cython.declare(cython.longlong, 1 << 30)
 TRIM_LIMIT_MAX = cython.declare(cython.longlong, 1000000)
+REFERENCES_LEVEL = cython.declare(cython.longlong, LEVEL_8_2)
 
 
 def xadd(context, session):
-    """XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT n]] *|id field value ..."""
+    """XADD key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [MAXLEN|MINID [=|~] threshold [LIMIT n]] *|id
+    field value ...
+    """
     args: Args = context.args
     trim: Trim
     new: NewId
     stream: Stream
+    plan: TrimPlan = None
     new_node: cython.bint
     i: cython.Py_ssize_t
     total: cython.Py_ssize_t = 0
@@ -57,6 +63,20 @@ def xadd(context, session):
         stream.seek(trim.threshold, trim.seq)
     if stream is not None and not stream.node_open and stream.node_count > 0:
         stream.reckon_last_node()
+    if trim.given and trim.references >= DELREF and stream is not None and stream.groups:
+        new_node = stream.starts_node(
+            start, n_args, total, context.node_max_bytes, context.node_max_entries
+        )
+        plan = TrimPlan(
+            stream,
+            trim.by_id,
+            (trim.threshold, trim.seq),
+            trim.approximate,
+            trim.limit,
+            trim.references == ACKED,
+            (new.ms, new.seq, new_node),
+        )
+        context.reserve(wire + args.n[1] + RECORD_BYTES + plan.record_bytes, False)
 
     if stream is None:
         stream = context.journal.create_stream(context.keys.namespaces[session.db], args.word(1))
@@ -67,7 +87,9 @@ def xadd(context, session):
     session.out.put_bulk_id(new.ms, new.seq)
     if stream.waiters:
         context.on_change(stream.ns, stream.key)
-    if trim.given:
+    if plan is not None:
+        plan.apply(context.journal)
+    elif trim.given:
         target = stream.trim_target(
             trim.by_id, trim.threshold, trim.seq, trim.approximate, trim.limit
         )
@@ -81,8 +103,10 @@ def xadd_options(context, trim, new):
     args: Args = context.args
     i: cython.Py_ssize_t = 2
     more: cython.Py_ssize_t
+    word: cython.int
     number: int64_t = 0
     trim.given = False
+    trim.references = 0
     trim.by_id = False
     trim.approximate = False
     trim.limit_given = False
@@ -137,6 +161,8 @@ def xadd_options(context, trim, new):
             trim.limit_given = True
         elif args.matches(i, b"NOMKSTREAM", 10):
             new.no_make = True
+        elif trim.references == 0 and (word := reference_word(context, i)) != 0:
+            trim.references = word
         else:
             if not parse_id(
                 args.p[i],
@@ -164,6 +190,18 @@ def xadd_options(context, trim, new):
         if trim.limit > TRIM_LIMIT_MAX:
             trim.limit = TRIM_LIMIT_MAX
     return i
+
+
+def reference_word(context, i):
+    """KEEPREF, DELREF or ACKED, if argument ``i`` is one of them; else 0."""
+    args: Args = context.args
+    if context.redis_level < REFERENCES_LEVEL:
+        return 0
+    if args.matches(i, b"KEEPREF", 7):
+        return KEEPREF
+    if args.matches(i, b"DELREF", 6):
+        return DELREF
+    return ACKED if args.matches(i, b"ACKED", 5) else 0
 
 
 def xadd_id(context, stream, new):

@@ -19,9 +19,11 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import int64_t
 from cython.cimports.libc.string import memcmp
 
+from streams import ids
 from streams.pending import PendingList
 
 GROUP_VERSION = 1
+FORGOTTEN_PAGE_ROWS = 256
 GROUP_HEAD = struct.Struct("<BQQqII")
 CONSUMER_HEAD = struct.Struct("<IqqI")
 POLICY = struct.Struct("<Bq")
@@ -148,6 +150,19 @@ class Group:
         """Deliver again what is pending for so long; 0: never."""
         self.idle_timeout_ms = idle_ms
         self.dirty = True
+
+    def forget(
+        self, first: tuple[int, int], last: tuple[int, int], kept: frozenset[tuple[int, int]]
+    ) -> None:
+        """Remove the pending rows from ``first`` to ``last``, but those ``kept``."""
+        start: tuple[int, int] | None = first
+        while start is not None:
+            page = self.pending.rows(start, last, FORGOTTEN_PAGE_ROWS)
+            for ms, seq, _, _, _ in page:
+                if (ms, seq) not in kept:
+                    self.acknowledge(ms, seq)
+            full = len(page) == FORGOTTEN_PAGE_ROWS
+            start = ids.successor(page[len(page) - 1][:2]) if full else None
 
     def add_consumer(self, cidx, name, seen_ms):
         """A new consumer. REQUIRES: neither the name nor the index is in use."""

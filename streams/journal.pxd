@@ -24,6 +24,7 @@ cdef enum:
     NACK = 13
     PULL_BACK = 14
     GROUP_POLICY = 15
+    FORGET = 16
 
     # of the key directory
     KEY_STREAM = 64

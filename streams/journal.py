@@ -10,7 +10,7 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
     record          := u8 kind, v body length, body
     ADD             := v sid, u8 flags (1: starts a virtual node), entry in wire form
     TRIM            := v sid, v mark position
-    DELETE          := v sid, id highest, v n, n * v position less the one before
+    DELETE          := v sid, id highest, v n, n * run
     SET_ID          := v sid, id last, v entries added, id max deleted
     GROUP_CREATE    := v sid, v gid, id last, v entries read + 1, str name
     GROUP_SET_ID    := v sid, v gid, id last, v entries read + 1
@@ -23,10 +23,12 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
     NACK            := v sid, v gid, ids, n * v count
     PULL_BACK       := v sid, v gid, v latest delivery ms
     GROUP_POLICY    := v sid, v gid, v POLICY_..., v value (0: none)
+    FORGET          := v sid, id first, id last, ids kept
     KEY_STREAM      := v namespace, v sid, str key
     KEY_STRING      := v namespace, str key, str value
     KEY_DELETE      := v namespace, str key
     NAMESPACE       := v database, v namespace
+    run             := v start less the end of the one before, v length
     ids             := v n, id first, (n - 1) * step
     step            := zigzag v of the ms step, then v seq (after a step of 0: zigzag v of its step)
     age             := v now ms less delivered ms, v count
@@ -400,26 +402,59 @@ class Journal:
 
     def delete(self, stream: Stream, ids: list[tuple[int, int]]) -> int:
         """Delete the live entries among ``ids``; how many there were. Reads their blocks first."""
-        pos: uint64_t
-        previous: uint64_t = 0
         positions = {stream.find(ms, seq): (ms, seq) for ms, seq in ids}
         positions.pop(cython.cast(uint64_t, 0xFFFFFFFFFFFFFFFF), None)
         if not positions:
             return 0
-        ms, seq = max(positions.values())
-        self.body.put_varint(stream.sid)
-        self.body.put_varint(ms)
-        self.body.put_varint(seq)
-        self.body.put_varint(len(positions))
+        runs: list[tuple[int, int]] = []
+        start = end = min(positions)
         for pos in sorted(positions):
-            self.body.put_varint(pos - previous)
-            previous = pos
-        self.seal(DELETE)
-        for pos in sorted(positions):
-            stream.delete_at(pos)
-        stream.raise_max_deleted(ms, seq)
-        self.touch(stream)
+            if pos != end:
+                runs.append((start, end))
+                start = pos
+            end = pos + 1
+        runs.append((start, end))
+        self.delete_runs(stream, runs, max(positions.values()))
         return len(positions)
+
+    def delete_runs(
+        self, stream: Stream, runs: list[tuple[int, int]], highest: tuple[int, int]
+    ) -> None:
+        """Delete the live entries of each [start, end) of ``runs``, which ascend.
+
+        ``highest`` is what max-deleted-entry-id is raised to; (0, 0) leaves it as it is.
+        """
+        previous: uint64_t = 0
+        start: uint64_t
+        end: uint64_t
+        for value in (stream.sid, highest[0], highest[1], len(runs)):
+            self.body.put_varint(value)
+        for start, end in runs:
+            self.body.put_varint(start - previous)
+            self.body.put_varint(end - start)
+            previous = end
+        self.seal(DELETE)
+        for start, end in runs:
+            stream.delete_run(start, end)
+        stream.raise_max_deleted(highest[0], highest[1])
+        self.touch(stream)
+
+    def forget(
+        self,
+        stream: Stream,
+        first: tuple[int, int],
+        last: tuple[int, int],
+        kept: list[tuple[int, int]],
+    ) -> None:
+        """Remove the pending rows of all groups from ``first`` to ``last``, but those ``kept``."""
+        group: Group
+        for value in (stream.sid, first[0], first[1], last[0], last[1]):
+            self.body.put_varint(value)
+        self.put_id_list(kept)
+        self.seal(FORGET)
+        for group in stream.groups.values():
+            group.forget(first, last, frozenset(kept))
+        self.touch(stream)
 
     def set_id(
         self,

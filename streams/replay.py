@@ -25,6 +25,7 @@ from cython.cimports.streams.journal import (
     DELIVER,
     FLAG_NEW_NODE,
     FLAG_NOACK,
+    FORGET,
     GROUP_CREATE,
     GROUP_DESTROY,
     GROUP_POLICY,
@@ -204,7 +205,7 @@ class Replay:
     def record(self, kind):
         """Apply one record."""
         stream: Stream
-        if kind >= KEY_STREAM:
+        if KEY_STREAM <= kind <= NAMESPACE:
             self.key_record(kind)
             return 0
         stream = self.stream()
@@ -254,6 +255,7 @@ class Replay:
         n: cython.Py_ssize_t
         i: cython.Py_ssize_t
         pos: uint64_t
+        start: uint64_t
         now_ms: uint64_t
         flags: uint8_t
         entries_read: int64_t
@@ -305,9 +307,17 @@ class Replay:
             n = self.number()
             pos = 0
             for i in range(n):
-                pos += self.number()
-                stream.delete_at(pos)
+                start = pos + self.number()
+                pos = start + self.number()
+                stream.delete_run(start, pos)
             stream.raise_max_deleted(ms, seq)
+        elif kind == FORGET:
+            first = (self.number(), self.number())
+            last = (self.number(), self.number())
+            n = self.id_list()
+            kept = frozenset([(self.ids_ms[i], self.ids_seq[i]) for i in range(n)])
+            for group in stream.groups.values():
+                group.forget(first, last, kept)
         elif kind == SET_ID:
             last_id = (self.number(), self.number())
             added = self.number()

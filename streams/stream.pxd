@@ -31,6 +31,7 @@ cdef class Stream(NodedEntries):
     cdef int append(self, const char* wire, Py_ssize_t n, uint64_t ms, uint64_t seq,
                     bint new_node) except -1
     cdef int delete_at(self, uint64_t pos) except -1
+    cdef int delete_run(self, uint64_t start, uint64_t end) except -1
     cdef void raise_max_deleted(self, uint64_t ms, uint64_t seq) noexcept
     cdef void move_mark(self, uint64_t pos) noexcept
     cdef void forget_below_mark(self) noexcept

@@ -129,6 +129,14 @@ class Stream(NodedEntries):
             self.move_mark(self.next_live(pos))
         return 0
 
+    def delete_run(self, start, end):
+        """Delete the live entries of [start, end)."""
+        pos: uint64_t
+        for pos in range(start, end):
+            if pos >= self.mark_pos and not self.is_deleted(pos):
+                self.delete_at(pos)
+        return 0
+
     def move_mark(self, pos):
         """Trim: everything below ``pos`` is gone. REQUIRES: ``pos`` is live or ``end_pos``."""
         old: uint64_t = self.mark_pos

@@ -12,7 +12,7 @@ from respserver.spec import BLOCKING, DENYOOM, FAST, MOVABLEKEYS, READONLY, WRIT
 declare(
     "XADD",
     (
-        "key [NOMKSTREAM@6.2.0] trim=[strategy=<MAXLEN"
+        "key [NOMKSTREAM@6.2.0] condition=[KEEPREF | DELREF | ACKED]@8.2.0 trim=[strategy=<MAXLEN"
         ' | MINID@6.2.0> operator=[equal="=" | approximately="~"] threshold [LIMIT '
         'count:integer@6.2.0]] id-selector=<auto-id="*" | id> data={field value}...'
     ),
@@ -34,6 +34,7 @@ declare(
             ("Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option."),
         ),
         ("7.0.0", "Added support for the `<ms>-*` explicit ID form."),
+        ("8.2.0", "Added the `KEEPREF`, `DELREF` and `ACKED` options."),
     ),
     tips=("nondeterministic_output",),
     hot="XADD",

@@ -10,9 +10,11 @@ from respserver.errors import SYNTAX, ReplyError
 from respserver.keyspec import one_key
 from respserver.replies import OK, Simple
 from respserver.spec import DENYOOM, FAST, WRITE, command
-from respserver.stream_args import need_stream, need_strict_id, option
+from respserver.stream_args import ACKED, KEEPREF, REFERENCES, need_stream, need_strict_id, option
+from respserver.version import LEVEL_8_2
 from streams import ids
 from streams.ids import ID
+from streams.references import TrimPlan
 
 if TYPE_CHECKING:
     from respserver.call import Call
@@ -53,16 +55,20 @@ def xdel(call: Call) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trim:
-    """What XTRIM was asked for. ``threshold`` is the lowest ID to stay, or (length, 0)."""
+    """What XTRIM was asked for. ``threshold`` is the lowest ID to stay, or (length, 0);
+    ``references`` is KEEPREF, DELREF or ACKED.
+    """
 
     by_id: bool
     threshold: ID
     approximate: bool
     limit: int | None
+    references: bytes
 
 
-def parse_trim(argv: list[bytes]) -> Trim:
-    """The options of XTRIM."""
+def parse_trim(argv: list[bytes], level: int) -> Trim:
+    """The options of XTRIM, as the version of this level has them."""
+    references: bytes | None = None
     by_id: bool | None = None
     threshold = ids.MIN_ID
     approximate = False
@@ -87,20 +93,23 @@ def parse_trim(argv: list[bytes]) -> Trim:
             if limit < 0:
                 raise ReplyError(b"ERR The LIMIT argument must be >= 0.")
             at += 2
+        elif word in REFERENCES and references is None and level >= LEVEL_8_2:
+            references = word
+            at += 1
         else:
             raise ReplyError(SYNTAX)
     if by_id is None:
         raise ReplyError(LIMIT_WITHOUT_STRATEGY if limit else NO_STRATEGY)
     if limit is not None and not approximate:
         raise ReplyError(LIMIT_WITHOUT_TILDE)
-    return Trim(by_id, threshold, approximate, limit)
+    return Trim(by_id, threshold, approximate, limit, references or KEEPREF)
 
 
 @command(
     "XTRIM",
     (
         'key trim={strategy=<MAXLEN | MINID@6.2.0> operator=[equal="=" | approximately="~"] '
-        "threshold [LIMIT count:integer@6.2.0]}"
+        "threshold [LIMIT count:integer@6.2.0] condition=[KEEPREF | DELREF | ACKED]@8.2.0}"
     ),
     "Deletes messages from the beginning of a stream.",
     arity=-4,
@@ -113,11 +122,14 @@ def parse_trim(argv: list[bytes]) -> Trim:
         "however, since entries are organized in macro nodes containing multiple entries "
         "that can be released with a single deallocation."
     ),
-    history=(("6.2.0", "Added the `MINID` trimming strategy and the `LIMIT` option."),),
+    history=(
+        ("6.2.0", "Added the `MINID` trimming strategy and the `LIMIT` option."),
+        ("8.2.0", "Added the `KEEPREF`, `DELREF` and `ACKED` options."),
+    ),
     tips=("nondeterministic_output",),
 )
 def xtrim(call: Call) -> int:
-    trim = parse_trim(call.argv)
+    trim = parse_trim(call.argv, call.redis_level)
     stream = call.keyspace.stream(call.ns, call.argv[1])
     if stream is None:
         return 0
@@ -127,6 +139,12 @@ def xtrim(call: Call) -> int:
         if trim.approximate:
             limit = TRIM_NODES * call.server.config.stream_node_max_entries
             limit = min(limit or TRIM_LIMIT_WITHOUT_NODES, TRIM_LIMIT_MAX)
+    if trim.references != KEEPREF and stream.groups:
+        acked = trim.references == ACKED
+        plan = TrimPlan(stream, trim.by_id, trim.threshold, trim.approximate, limit, acked)
+        call.reserve(plan.record_bytes, frees=True)
+        plan.apply(call.journal)
+        return plan.count
     position, gone = stream.plan_trim(trim.by_id, trim.threshold, trim.approximate, limit)
     if gone:
         call.journal.trim(stream, position)
