@@ -13,6 +13,7 @@ Grammar of a line (the command's own words are not part of it)::
               | '<' item* '|' item* ... '>'     one of these
               | '{' item* '}'                   these together
     TOKEN    := capitals, or any text in double quotes
+    since    := version | '(' version ')'           in brackets where Redis' documents do not say it
     type     := string | integer | double | key | pattern | unix-time
 
 ``...`` means one or more; with ``+`` the token is repeated each time. A word called ``key`` is a
@@ -40,7 +41,7 @@ _LEXEME = re.compile(
       | (?P<token>[A-Z][A-Z0-9-]*)
       | (?P<word>[a-z0-9-]+(?:\([^)]*\))?)
       | (?P<type>:[a-z-]+)
-      | (?P<since>@[0-9]+(?:\.[0-9]+)*)
+      | (?P<since>@[0-9]+(?:\.[0-9]+)*|@\([0-9]+(?:\.[0-9]+)*\))
       | (?P<deprecated>![0-9]+(?:\.[0-9]+)*)
       | (?P<repeat>\.\.\.\+?)
       | (?P<mark>[\[\]<>{}|])
@@ -63,6 +64,7 @@ class Argument:
     """Empty for blocks and choices."""
     token: str = ""
     since: str = ""
+    since_shown: bool = True
     deprecated_since: str = ""
     optional: bool = False
     multiple: bool = False
@@ -126,9 +128,11 @@ class _Reader:
         kind = self.take("type")
         if kind:
             argument = replace(argument, type=kind[1:])
+        since = self.take("since")[1:]
         argument = replace(
             argument,
-            since=self.take("since")[1:] or argument.since,
+            since=since.strip("()") or argument.since,
+            since_shown=argument.since_shown and not since.startswith("("),
             deprecated_since=self.take("deprecated")[1:] or argument.deprecated_since,
         )
         repeat = self.take("repeat")

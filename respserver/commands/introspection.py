@@ -103,7 +103,7 @@ def argument_map(argument: Argument, keys: Iterator[int]) -> Map:
         shown[b"key_spec_index"] = next(keys)
     for name, text in (
         (b"token", argument.token),
-        (b"since", argument.since),
+        (b"since", argument.since if argument.since_shown else ""),
         (b"deprecated_since", argument.deprecated_since),
     ):
         if text:

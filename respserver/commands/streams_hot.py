@@ -12,7 +12,8 @@ from respserver.spec import BLOCKING, DENYOOM, FAST, MOVABLEKEYS, READONLY, WRIT
 declare(
     "XADD",
     (
-        "key [NOMKSTREAM@6.2.0] condition=[KEEPREF | DELREF | ACKED]@8.2.0 trim=[strategy=<MAXLEN"
+        "key [NOMKSTREAM@6.2.0] condition=[KEEPREF | DELREF | ACKED]@(8.2.0) "
+        "trim=[strategy=<MAXLEN"
         ' | MINID@6.2.0> operator=[equal="=" | approximately="~"] threshold [LIMIT '
         'count:integer@6.2.0]] id-selector=<auto-id="*" | id> data={field value}...'
     ),

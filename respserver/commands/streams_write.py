@@ -109,7 +109,7 @@ def parse_trim(argv: list[bytes], level: int) -> Trim:
     "XTRIM",
     (
         'key trim={strategy=<MAXLEN | MINID@6.2.0> operator=[equal="=" | approximately="~"] '
-        "threshold [LIMIT count:integer@6.2.0] condition=[KEEPREF | DELREF | ACKED]@8.2.0}"
+        "threshold [LIMIT count:integer@6.2.0] condition=[KEEPREF | DELREF | ACKED]@(8.2.0)}"
     ),
     "Deletes messages from the beginning of a stream.",
     arity=-4,

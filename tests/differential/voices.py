@@ -397,8 +397,6 @@ CORRECTED: dict[str, dict[str, str]] = {
 
 # Path in COMMAND INFO or DOCS -> what respq says, where it lacks what 8.2.3 has.
 COMMANDS_LACK: dict[str, object] = {
-    "xadd docs.tokens": [b"*", b"=", b"LIMIT", b"MAXLEN", b"MINID", b"NOMKSTREAM", b"~"],
-    "xtrim docs.tokens": [b"=", b"LIMIT", b"MAXLEN", b"MINID", b"~"],
     # Keys do not expire yet, and SET does not claim it.
     "set docs.tokens": [b"GET", b"KEEPTTL", b"NX", b"XX"],
 }
