@@ -17,6 +17,8 @@ cdef enum:
     # the most that one record takes, and one row of a record
     RECORD_BYTES = 160
     ROW_RECORD_BYTES = 32
+    # a record about producers, beside pid and iid
+    IDMP_RECORD_BYTES = 64
 
 
 cdef class VerbContext:

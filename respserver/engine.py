@@ -34,6 +34,7 @@ from respserver.session import Session
 from respserver.settings import Config
 from respserver.spec import table_at
 from respserver.stats import ServerStats
+from respserver.sweeper import Sweeper
 from respserver.upkeep import Upkeep
 from respserver.verbs import Verbs
 from respserver.version import level_of
@@ -124,6 +125,7 @@ class Engine:
             self._fail,
         )
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
+        self.sweeper = Sweeper(self.keyspace, self.journal, clock, self._make_room)
         self.limits = ClientLimits(config, self.sessions)
         self._pump = Pump(store, cache, self.kernel, skin)
         self.failed = False
@@ -262,6 +264,8 @@ class Engine:
             return
         try:
             self.serve_ready()
+            if self.sweeper.step():
+                self._set_timer()
             self._commit()
             self.kernel.ticking = False
             dirty = self.kernel.take_dirty()
@@ -507,6 +511,7 @@ class Engine:
             self.releaser.next_sync_ms(),
             self.limits.next_deadline_ms(),
             self.upkeep.next_deadline_ms(),
+            self.sweeper.next_deadline_ms(),
         ]
         known = [deadline for deadline in deadlines if deadline is not None]
         self._timer_ms = min(known) if known else None
@@ -528,6 +533,8 @@ class Engine:
         for session in self.limits.silent(now_ms, self.clock.wall_ms()):
             session.transport.close()
         self.upkeep.on_timer(now_ms)
+        if self.sweeper.wants_tick():
+            self.begin_tick()
         self._set_timer()
 
     # ── long replies ─────────────────────────────────────────────────────────────────────────────
@@ -560,6 +567,8 @@ class Engine:
         config = self.config
         self.verbs.node_max_bytes = config.stream_node_max_bytes
         self.verbs.node_max_entries = config.stream_node_max_entries
+        self.journal.idmp_duration_s = config.stream_idmp_duration
+        self.journal.idmp_maxsize = config.stream_idmp_maxsize
         self.kernel.query_limit_bytes = config.client_query_buffer_limit
         self.kernel.set_bulk_limit(config.proto_max_bulk_len)
         self.limits.settings_changed(self.clock.monotonic_ms())

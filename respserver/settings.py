@@ -188,6 +188,22 @@ class Config:
         "never.",
         live=True,
     )
+    stream_idmp_duration: int = setting(
+        Integer(1, 86400),
+        100,
+        "streams",
+        "Seconds for which a new stream remembers the idempotent IDs of XADD with IDMP; XCFGSET "
+        "changes it for one stream.",
+        live=True,
+    )
+    stream_idmp_maxsize: int = setting(
+        Integer(1, 10000),
+        100,
+        "streams",
+        "How many idempotent IDs of one producer a new stream remembers; XCFGSET changes it for "
+        "one stream.",
+        live=True,
+    )
     proto_max_bulk_len: int = setting(
         Memory(MB), 512 * MB, "limits", "The longest argument that a client may send.", live=True
     )

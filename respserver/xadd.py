@@ -2,8 +2,9 @@
 
 Rules: those of respserver/context.py. Until the journal is told, nothing has changed; the ID that
 ``xadd_id`` settles is then certain to be the next one. The fields go to the journal as the client
-sent them, bulk by bulk. Source: the Redis documentation of the command; options are read and
-refused in the order of redis-server 7.4.
+sent them, bulk by bulk. With IDMP or IDMPAUTO the entry's record and that of its iid stand in one
+frame, and a call that came before is answered before anything else of it is looked at. Source: the
+Redis documentation of the command; options are read and refused in the order of redis-server 7.4.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from cython.cimports.streams.idtext import parse_id
 
 from respserver.errors import INVALID_STREAM_ID, NOT_INT, ReplyError, wrong_arity
 from respserver.scan import Args
-from respserver.version import LEVEL_8_2
+from respserver.version import LEVEL_8_2, LEVEL_8_6
+from streams.producers import Producers
 from streams.references import TrimPlan
 from streams.stream import Stream
 
 ELEMENTS_BYTES_MAX = cython.declare(cython.longlong, 1 << 30)
+LEVEL_IDMP = cython.declare(cython.uint, LEVEL_8_6)
 TRIM_LIMIT_MAX = cython.declare(cython.longlong, 1000000)
 REFERENCES_LEVEL = cython.declare(cython.longlong, LEVEL_8_2)
 
 
 def xadd(context, session):
-    """XADD key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [MAXLEN|MINID [=|~] threshold [LIMIT n]] *|id
-    field value ...
+    """XADD key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [IDMPAUTO pid|IDMP pid iid]
+    [MAXLEN|MINID [=|~] threshold [LIMIT n]] *|id field value ...
     """
     args: Args = context.args
     trim: Trim
@@ -41,6 +44,8 @@ def xadd(context, session):
     target: uint64_t
     first: cython.Py_ssize_t = xadd_options(context, cython.address(trim), cython.address(new)) + 1
     n_args: cython.Py_ssize_t = args.count - first
+    iid: bytes = None
+    iid_bytes: cython.Py_ssize_t = 0
     if n_args < 2 or n_args & 1:
         raise wrong_arity(b"xadd")
     if new.given and new.seq_given and new.ms == 0 and new.seq == 0:
@@ -51,6 +56,13 @@ def xadd(context, session):
             b"$-1\r\n" if session.proto == 2 else b"_\r\n", 5 if session.proto == 2 else 3
         )
         return VERB_DONE
+    if new.pid:
+        iid = xadd_iid(context, cython.address(new), first)
+        if stream is not None and xadd_duplicate(
+            context, session, stream, cython.address(new), iid
+        ):
+            return VERB_DONE
+        iid_bytes = args.n[new.pid] + len(iid) + IDMP_RECORD_BYTES
     xadd_id(context, stream, cython.address(new))
     for i in range(first, args.count):
         total += args.n[i]
@@ -58,7 +70,7 @@ def xadd(context, session):
         raise ReplyError(b"ERR Elements are too large to be stored")
     start = args.p[first] - 3 - num_len(args.n[first])
     wire = args.p[args.count - 1] + args.n[args.count - 1] + 2 - start
-    context.reserve(wire + args.n[1] + RECORD_BYTES, False)
+    context.reserve(wire + args.n[1] + iid_bytes + RECORD_BYTES, False)
     if trim.given and trim.by_id and stream is not None:
         stream.seek(trim.threshold, trim.seq)
     if stream is not None and not stream.node_open and stream.node_count > 0:
@@ -84,6 +96,10 @@ def xadd(context, session):
         start, n_args, total, context.node_max_bytes, context.node_max_entries
     )
     context.journal.add(stream, new.ms, new.seq, start, wire, n_args, new_node)
+    if new.pid:
+        context.journal.remember(
+            stream, args.p[new.pid], args.n[new.pid], iid, new.ms, new.seq, True
+        )
     session.out.put_bulk_id(new.ms, new.seq)
     if stream.waiters:
         context.on_change(stream.ns, stream.key)
@@ -116,11 +132,35 @@ def xadd_options(context, trim, new):
     new.given = False
     new.seq_given = True
     new.no_make = False
+    new.pid = 0
+    new.iid = 0
     while i < args.count:
         more = args.count - 1 - i
         if args.is_char(i, 42):
             break
-        if more > 0 and (args.matches(i, b"MAXLEN", 6) or args.matches(i, b"MINID", 5)):
+        if (
+            args.n[i] > 0
+            and args.p[i][0] | 32 == 105  # an I: one look more for all others
+            and context.redis_level >= LEVEL_IDMP
+            and (
+                (more > 1 and args.matches(i, b"IDMP", 4))
+                or (more > 0 and args.matches(i, b"IDMPAUTO", 8))
+            )
+        ):
+            if new.pid:
+                raise ReplyError(b"ERR syntax error, IDMP/IDMPAUTO specified multiple times")
+            new.pid = i + 1
+            if args.n[i] == 4:
+                new.iid = i + 2
+                if args.n[new.pid] == 0:
+                    raise ReplyError(b"ERR syntax error, IDMP requires a non-empty producer ID")
+                if args.n[new.iid] == 0:
+                    raise ReplyError(b"ERR syntax error, IDMP requires a non-empty idempotent ID")
+                i += 1
+            elif args.n[new.pid] == 0:
+                raise ReplyError(b"ERR syntax error, IDMPAUTO requires a non-empty producer ID")
+            i += 1
+        elif more > 0 and (args.matches(i, b"MAXLEN", 6) or args.matches(i, b"MINID", 5)):
             if trim.given:
                 raise ReplyError(
                     b"ERR syntax error, MAXLEN and MINID options at the same time are not "
@@ -174,6 +214,10 @@ def xadd_options(context, trim, new):
                 cython.address(new.seq),
             ):
                 raise ReplyError(INVALID_STREAM_ID)
+            if new.pid:
+                raise ReplyError(
+                    b"ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs"
+                )
             new.given = True
             break
         i += 1
@@ -232,3 +276,33 @@ def xadd_id(context, stream, new):
             b"ERR The ID specified in XADD is equal or smaller than the target stream top item"
         )
     return 0
+
+
+def xadd_iid(context, new, first):
+    """The idempotent ID: as given, or made of the fields and values from ``first`` on."""
+    args: Args = context.args
+    if new.iid:
+        return args.word(new.iid)
+    return content_iid(args.p + first, args.n + first, args.count - first)
+
+
+def xadd_duplicate(context, session, stream, new, iid):
+    """Whether the producer has added this before; then that is counted and answered.
+
+    The first entry's ID is the reply even where the entry is gone; nothing is added or trimmed.
+    """
+    args: Args = context.args
+    ms: uint64_t = 0
+    seq: uint64_t = 0
+    producers: Producers = stream.producers
+    if producers is None:
+        return False
+    context.reserve(2 * IDMP_RECORD_BYTES, False)
+    context.journal.sweep_if_due(stream, context.now_ms)
+    if not producers.lookup(
+        args.p[new.pid], args.n[new.pid], iid, cython.address(ms), cython.address(seq)
+    ):
+        return False
+    context.journal.count_duplicate(stream)
+    session.out.put_bulk_id(ms, seq)
+    return True

@@ -35,6 +35,7 @@ class Written:
     dropped_gids: list[int] = field(default_factory=list)
     dropped_pages: list[int] = field(default_factory=list)
     pages: list[int] = field(default_factory=list)
+    producers: list[int] = field(default_factory=list)
 
 
 class FlushJob:
@@ -111,6 +112,8 @@ class FlushJob:
             for number in written.pages:
                 if number in stream.deleted_pages:
                     stream.deleted_pages[number].dirty = True
+            if stream.producers is not None:
+                stream.producers.redo_rows(written.producers)
             if not stream.dirty:
                 stream.dirty = True
                 journal.dirty.append(stream)
@@ -139,7 +142,7 @@ class FlushJob:
         self._keyspace.before_drop = _ignore
         for sid in self._dead:
             self.flush.add_mark(sid, GONE)
-            for kind in (b"S", b"G", b"P", b"X"):
+            for kind in (b"S", b"G", b"P", b"X", b"I"):
                 for row_key, _ in self._store.scan_rows(*rowkeys.sid_bounds(kind, sid)):
                     self.flush.add_row(row_key, None)
             yield True
@@ -189,6 +192,10 @@ class FlushJob:
                 add_row(rowkeys.page_row(sid, number), page.dump())
                 page.dirty = False
                 written.pages.append(number)
+        if stream.producers is not None:
+            for number, row in stream.producers.take_rows():
+                add_row(rowkeys.producer_row(sid, number), row)
+                written.producers.append(number)
         stream.dirty = False
         stream.stored = True
         self._written[sid] = written

@@ -1,37 +1,8 @@
-"""The log's records: every change is encoded here and applied in the same breath.
+"""Every change becomes a record of the log (streams/records.py) and is applied in the same breath.
 
 Rules: callers have checked everything, so nothing here refuses; what could need a disk read was
 read before the first change. IDs, times and counts are resolved: replay (streams/replay.py) and
-replicas apply the same records with the same methods of Stream and Group. A record's LSN is
-``base_lsn`` plus its number; a touched stream remembers it as ``applied_lsn``.
-
-Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
-
-    record          := u8 kind, v body length, body
-    ADD             := v sid, u8 flags (1: starts a virtual node), entry in wire form
-    TRIM            := v sid, v mark position
-    DELETE          := v sid, id highest, v n, n * run
-    SET_ID          := v sid, id last, v entries added, id max deleted
-    GROUP_CREATE    := v sid, v gid, id last, v entries read + 1, str name
-    GROUP_SET_ID    := v sid, v gid, id last, v entries read + 1
-    GROUP_DESTROY   := v sid, v gid
-    CONSUMER_CREATE := v sid, v gid, v cidx, v seen ms, str name
-    CONSUMER_DELETE := v sid, v gid, v cidx
-    DELIVER         := v sid, v gid, v cidx, v now ms, u8 flags (1: NOACK), v entries read + 1, ids
-    ACK             := v sid, v gid, ids
-    CLAIM           := v sid, v gid, v cidx, v now ms, v active ms + 1, ids, n * age
-    NACK            := v sid, v gid, ids, n * v count
-    PULL_BACK       := v sid, v gid, v latest delivery ms
-    GROUP_POLICY    := v sid, v gid, v POLICY_..., v value (0: none)
-    FORGET          := v sid, id first, id last, ids kept
-    KEY_STREAM      := v namespace, v sid, str key
-    KEY_STRING      := v namespace, str key, str value
-    KEY_DELETE      := v namespace, str key
-    NAMESPACE       := v database, v namespace
-    run             := v start less the end of the one before, v length
-    ids             := v n, id first, (n - 1) * step
-    step            := zigzag v of the ms step, then v seq (after a step of 0: zigzag v of its step)
-    age             := v now ms less delivered ms, v count
+replicas apply the same records with the same methods of Stream and Group.
 """
 
 from __future__ import annotations
@@ -39,17 +10,19 @@ from __future__ import annotations
 from typing import Protocol
 
 import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
-from cython.cimports.libc.stdlib import abort, free, malloc, realloc
+from cython.cimports.libc.stdlib import abort, free, malloc
 from cython.cimports.lsmstore.buf import num_len
 
 from lsmstore.block import Block
 from lsmstore.buf import Buf
 from streams.group import POLICY_IDLE_TIMEOUT, Consumer, Group
+from streams.producers import DEFAULT_DURATION_S, DEFAULT_MAXSIZE, Producers
+from streams.records import RecordWriter
 from streams.stream import Stream
 
 ENTRY_OVERHEAD_BYTES = cython.declare(cython.longlong, 8)
-DIRTY_STREAM_BYTES = cython.declare(cython.longlong, 3600)
 ROW_OVERHEAD_BYTES = cython.declare(cython.longlong, 24)
 
 
@@ -68,6 +41,9 @@ class Keys(Protocol):
     def move_database(self, db: int, ns: int) -> None:
         """Database ``db`` is the fresh namespace ``ns`` from now on."""
 
+    def watch_producers(self, stream: Stream) -> None:
+        """The stream has iids that will expire."""
+
     def new_sid(self) -> int:
         """A stream id that was never used."""
 
@@ -77,78 +53,14 @@ class Keys(Protocol):
 
 @cython.final
 @cython.cclass
-class Journal:
+class Journal(RecordWriter):
     """Encodes records into ``log`` and applies them; the server commits ``log`` once a tick."""
 
-    def __cinit__(self) -> None:
-        self.ids_ms = cython.NULL
-        self.ids_seq = cython.NULL
-        self.ids_cap = 0
-
     def __init__(self, keys: Keys) -> None:
+        super().__init__()
         self.keys = keys
-        self.log = Buf(65536)
-        self.body = Buf(1024)
-        self.count = 0
-        self.base_lsn = 0
-        self.dirty = []
-        self.memtable_bytes = 0
-
-    def __dealloc__(self) -> None:
-        free(self.ids_ms)
-        free(self.ids_seq)
-
-    # ── encoding ─────────────────────────────────────────────────────────────────────────────────
-
-    def seal(self, kind):
-        """Frame what is in ``body`` as one record."""
-        self.log.put_byte(kind)
-        self.log.put_varint(self.body.n)
-        self.log.put(self.body.p, self.body.n)
-        self.body.n = 0
-        self.count += 1
-
-    def touch(self, stream):
-        """The record just written changed this stream."""
-        stream.applied_lsn = self.base_lsn + self.count
-        if not stream.dirty:
-            stream.dirty = True
-            self.dirty.append(stream)
-            self.memtable_bytes += DIRTY_STREAM_BYTES
-        return 0
-
-    def want_ids(self, n):
-        """Make room for ``n`` IDs in ``ids_ms`` and ``ids_seq``."""
-        if n > self.ids_cap:
-            self.ids_cap = n * 2
-            self.ids_ms = cython.cast(
-                cython.pointer(uint64_t), realloc(self.ids_ms, 8 * self.ids_cap)
-            )
-            self.ids_seq = cython.cast(
-                cython.pointer(uint64_t), realloc(self.ids_seq, 8 * self.ids_cap)
-            )
-            if self.ids_ms == cython.NULL or self.ids_seq == cython.NULL:
-                abort()
-
-    def put_ids(self, to, n):
-        """Encode the first ``n`` IDs of ``ids_ms`` and ``ids_seq``."""
-        i: cython.Py_ssize_t
-        step: int64_t
-        to.put_varint(n)
-        if n == 0:
-            return
-        to.put_varint(self.ids_ms[0])
-        to.put_varint(self.ids_seq[0])
-        for i in range(1, n):
-            step = cython.cast(int64_t, self.ids_ms[i] - self.ids_ms[i - 1])
-            to.put_varint((cython.cast(uint64_t, step) << 1) ^ cython.cast(uint64_t, step >> 63))
-            if step != 0:
-                to.put_varint(self.ids_seq[i])
-            else:
-                step = cython.cast(int64_t, self.ids_seq[i] - self.ids_seq[i - 1])
-                to.put_varint(
-                    (cython.cast(uint64_t, step) << 1) ^ cython.cast(uint64_t, step >> 63)
-                )
+        self.idmp_duration_s = DEFAULT_DURATION_S
+        self.idmp_maxsize = DEFAULT_MAXSIZE
 
     # ── what the compiled verbs call ─────────────────────────────────────────────────────────────
 
@@ -312,6 +224,47 @@ class Journal:
         group.pull_back(latest_ms)
         return self.touch(stream)
 
+    def remember(self, stream, pid, n, iid, ms, seq, added):
+        """A producer's new iid is the entry ``ms-seq``; ``added``: which was just added."""
+        producers: Producers
+        body: Buf = self.body
+        body.put_varint(stream.sid)
+        if added:
+            body.put_byte(FLAG_ADDED)
+        else:
+            body.put_byte(0)
+            body.put_varint(ms)
+            body.put_varint(seq)
+        body.put_varint(n)
+        body.put(pid, n)
+        body.put_varint(PyBytes_GET_SIZE(iid))
+        body.put(PyBytes_AS_STRING(iid), PyBytes_GET_SIZE(iid))
+        self.seal(IDMP_RECORD)
+        producers = stream.need_producers()
+        self.memtable_bytes += producers.record(pid, n, iid, ms, seq, added)
+        if not producers.watched:
+            self.keys.watch_producers(stream)
+        return self.touch(stream)
+
+    def count_duplicate(self, stream):
+        """A producer's iid came again."""
+        self.body.put_varint(stream.sid)
+        self.seal(IDMP_DUPLICATE)
+        stream.producers.count_duplicate()
+        return self.touch(stream)
+
+    def sweep_if_due(self, stream, now_ms):
+        """Forget the iids that have expired by the latest whole second."""
+        limit_ms: uint64_t
+        if stream.producers is None or not stream.producers.is_due(now_ms):
+            return 0
+        limit_ms = stream.producers.expired_upto(now_ms)
+        self.body.put_varint(stream.sid)
+        self.body.put_varint(limit_ms)
+        self.seal(IDMP_SWEEP)
+        stream.producers.sweep(limit_ms)
+        return self.touch(stream)
+
     def new_consumer(self, stream, group, name, now_ms):
         """A new consumer of a group."""
         consumer: Consumer
@@ -328,37 +281,6 @@ class Journal:
 
     # ── from Python ──────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def next_lsn(self) -> int:
-        """The LSN of the next record."""
-        return cython.cast(uint64_t, self.base_lsn + self.count + 1)
-
-    def committed(self) -> None:
-        """The log was handed to the store: start the next one."""
-        self.base_lsn += self.count
-        self.count = 0
-        self.log.clear()
-
-    def take_dirty(self) -> list[Stream]:
-        """The streams changed since the last call; the caller flushes them."""
-        taken = self.dirty
-        self.dirty = []
-        return taken
-
-    def put_string(self, data: bytes) -> None:
-        """Append a string to the record's body."""
-        self.body.put_varint(len(data))
-        self.body.put_bytes(data)
-
-    def put_id_list(self, ids: list[tuple[int, int]]) -> None:
-        """Append IDs to the record's body."""
-        i: cython.Py_ssize_t
-        self.want_ids(len(ids))
-        for i in range(len(ids)):
-            self.ids_ms[i] = ids[i][0]
-            self.ids_seq[i] = ids[i][1]
-        self.put_ids(self.body, len(ids))
-
     def create_stream(self, ns: int, key: bytes) -> Stream:
         """A new, empty stream under a key that is free."""
         stream: Stream
@@ -369,6 +291,8 @@ class Journal:
         self.seal(KEY_STREAM)
         stream = self.keys.put_stream(ns, key, sid)
         self.touch(stream)
+        if self.idmp_duration_s != DEFAULT_DURATION_S or self.idmp_maxsize != DEFAULT_MAXSIZE:
+            self.configure_producers(stream, self.idmp_duration_s, self.idmp_maxsize)
         return stream
 
     def set_string(self, ns: int, key: bytes, value: bytes) -> None:
@@ -476,6 +400,22 @@ class Journal:
         self.seal(SET_ID)
         stream.set_id(last_id, entries_added, max_deleted_id)
         self.touch(stream)
+
+    def configure_producers(self, stream: Stream, duration_s: int, maxsize: int) -> None:
+        """Give a stream its configuration, or another one: then all its iids are forgotten."""
+        for value in (stream.sid, duration_s, maxsize):
+            self.body.put_varint(value)
+        self.seal(IDMP_CONFIG)
+        stream.need_producers().configure(duration_s, maxsize)
+        self.touch(stream)
+
+    def sweep_producers(self, stream: Stream, now_ms: int) -> None:
+        """As ``sweep_if_due``."""
+        self.sweep_if_due(stream, now_ms)
+
+    def record_iid(self, stream: Stream, pid: bytes, iid: bytes, ms: int, seq: int) -> None:
+        """XIDMPRECORD. REQUIRES: the producer does not know the iid."""
+        self.remember(stream, PyBytes_AS_STRING(pid), PyBytes_GET_SIZE(pid), iid, ms, seq, False)
 
     def create_group(
         self, stream: Stream, name: bytes, last_id: tuple[int, int], entries_read: int

@@ -69,6 +69,7 @@ class Keyspace:
         self.on_change: Callable[[int, bytes], None] = _ignore
         self.before_drop: Callable[[Stream], None] = _ignore_stream
         self.dirty_sink: list[Stream] = []
+        self.unwatched: list[Stream] = []
         self.keys_lsn = 0
         self._next_sid = 1
         self._next_ns = FRESH_NAMESPACES
@@ -321,6 +322,10 @@ class Keyspace:
         if stream.max_deleted_id != (0, 0):
             for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"X", sid)):
                 stream.load_page(rowkeys.suffix(row_key), value)
+        if stream.producers is not None:
+            for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"I", sid)):
+                stream.producers.load_row(rowkeys.suffix(row_key), value)
+            self.watch_producers(stream)
         stream.stored = True
         return stream
 
@@ -340,6 +345,12 @@ class Keyspace:
         stream = self.by_sid.pop(sid, None)
         if stream is not None:
             stream.dropped = True
+
+    def watch_producers(self, stream: Stream) -> None:
+        """The stream has iids that will expire: somebody should see to it."""
+        if stream.producers is not None:
+            stream.producers.watched = True
+            self.unwatched.append(stream)
 
     def mark_dirty(self, stream: Stream) -> None:
         """Replay touched this stream: its rows are behind."""

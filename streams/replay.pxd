@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from lsmstore.buf cimport Buf, read_varint
 from streams.group cimport Consumer, Group
+from streams.producers cimport Producers
 from streams.stream cimport Stream
 
 
@@ -27,4 +28,6 @@ cdef class Replay:
     cdef Consumer consumer(self, Group group)
     cdef int record(self, uint8_t kind) except -1
     cdef int stream_record(self, uint8_t kind, Stream stream) except -1
+    cdef int group_record(self, uint8_t kind, Group group) except -1
     cdef int claim(self, Group group) except -1
+    cdef int producer_record(self, uint8_t kind, Stream stream) except -1

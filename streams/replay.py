@@ -15,7 +15,7 @@ from cython.cimports.libc.stdint import int64_t, uint8_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 from cython.cimports.lsmstore.block import read_entry_id
 from cython.cimports.lsmstore.buf import read_varint
-from cython.cimports.streams.journal import (
+from cython.cimports.streams.records import (
     ACK,
     ADD,
     CLAIM,
@@ -23,6 +23,7 @@ from cython.cimports.streams.journal import (
     CONSUMER_DELETE,
     DELETE,
     DELIVER,
+    FLAG_ADDED,
     FLAG_NEW_NODE,
     FLAG_NOACK,
     FORGET,
@@ -30,6 +31,10 @@ from cython.cimports.streams.journal import (
     GROUP_DESTROY,
     GROUP_POLICY,
     GROUP_SET_ID,
+    IDMP_CONFIG,
+    IDMP_DUPLICATE,
+    IDMP_RECORD,
+    IDMP_SWEEP,
     KEY_DELETE,
     KEY_STREAM,
     KEY_STRING,
@@ -41,6 +46,7 @@ from cython.cimports.streams.journal import (
 )
 
 from streams.group import POLICY_IDLE_TIMEOUT, Consumer, Group
+from streams.producers import Producers
 from streams.stream import Stream
 
 
@@ -58,6 +64,9 @@ class ReplayKeys(Protocol):
 
     def mark_dirty(self, stream: Stream) -> None:
         """The stream has records that its rows do not have."""
+
+    def watch_producers(self, stream: Stream) -> None:
+        """As in the journal."""
 
     def note_sid(self, sid: int) -> None:
         """This stream id is taken."""
@@ -249,14 +258,12 @@ class Replay:
     def stream_record(self, kind, stream):
         """Apply a record of one stream."""
         group: Group
-        consumer: Consumer
         ms: uint64_t = 0
         seq: uint64_t = 0
         n: cython.Py_ssize_t
         i: cython.Py_ssize_t
         pos: uint64_t
         start: uint64_t
-        now_ms: uint64_t
         flags: uint8_t
         entries_read: int64_t
         if kind == ADD:
@@ -265,40 +272,6 @@ class Replay:
             read_entry_id(self.p, cython.address(ms), cython.address(seq))
             stream.append(self.p, self.end - self.p, ms, seq, flags & FLAG_NEW_NODE)
             self.p = self.end
-        elif kind == DELIVER:
-            group = self.group(stream)
-            consumer = self.consumer(group)
-            now_ms = self.number()
-            flags = cython.cast(uint8_t, self.p[0])
-            self.p += 1
-            entries_read = cython.cast(int64_t, self.number()) - 1
-            n = self.id_list()
-            group.set_position(self.ids_ms[n - 1], self.ids_seq[n - 1], entries_read)
-            consumer.seen_ms = now_ms
-            if not flags & FLAG_NOACK:
-                consumer.active_ms = now_ms
-                group.pend(self.ids_ms, self.ids_seq, n, consumer, now_ms)
-        elif kind == ACK:
-            group = self.group(stream)
-            n = self.id_list()
-            for i in range(n):
-                group.acknowledge(self.ids_ms[i], self.ids_seq[i])
-        elif kind == CLAIM:
-            self.claim(self.group(stream))
-        elif kind == NACK:
-            group = self.group(stream)
-            n = self.id_list()
-            for i in range(n):
-                group.release(self.ids_ms[i], self.ids_seq[i], self.number())
-        elif kind == PULL_BACK:
-            group = self.group(stream)
-            group.pull_back(self.number())
-        elif kind == GROUP_POLICY:
-            group = self.group(stream)
-            pos = self.number()
-            if pos != POLICY_IDLE_TIMEOUT:
-                raise RecordError(f"record {self.lsn} has the unknown group policy {pos}")
-            group.set_idle_timeout(cython.cast(int64_t, self.number()))
         elif kind == TRIM:
             stream.move_mark(self.number())
         elif kind == DELETE:
@@ -311,6 +284,10 @@ class Replay:
                 pos = start + self.number()
                 stream.delete_run(start, pos)
             stream.raise_max_deleted(ms, seq)
+        elif kind == SET_ID:
+            last_id = (self.number(), self.number())
+            added = self.number()
+            stream.set_id(last_id, added, (self.number(), self.number()))
         elif kind == FORGET:
             first = (self.number(), self.number())
             last = (self.number(), self.number())
@@ -318,30 +295,100 @@ class Replay:
             kept = frozenset([(self.ids_ms[i], self.ids_seq[i]) for i in range(n)])
             for group in stream.groups.values():
                 group.forget(first, last, kept)
-        elif kind == SET_ID:
-            last_id = (self.number(), self.number())
-            added = self.number()
-            stream.set_id(last_id, added, (self.number(), self.number()))
         elif kind == GROUP_CREATE:
             gid = self.number()
             last_id = (self.number(), self.number())
             entries_read = cython.cast(int64_t, self.number()) - 1
             stream.add_group(gid, self.string(), last_id, entries_read)
+        elif kind == GROUP_DESTROY:
+            stream.remove_group(self.group(stream))
+        elif kind >= IDMP_CONFIG:
+            self.producer_record(kind, stream)
+        else:
+            self.group_record(kind, self.group(stream))
+        return 0
+
+    def group_record(self, kind, group):
+        """Apply a record of one group, from behind its number on."""
+        consumer: Consumer
+        ms: uint64_t
+        seq: uint64_t
+        n: cython.Py_ssize_t
+        i: cython.Py_ssize_t
+        policy: uint64_t
+        now_ms: uint64_t
+        flags: uint8_t
+        entries_read: int64_t
+        if kind == DELIVER:
+            consumer = self.consumer(group)
+            now_ms = self.number()
+            flags = cython.cast(uint8_t, self.p[0])
+            self.p += 1
+            entries_read = cython.cast(int64_t, self.number()) - 1
+            n = self.id_list()
+            group.set_position(self.ids_ms[n - 1], self.ids_seq[n - 1], entries_read)
+            consumer.seen_ms = now_ms
+            if not flags & FLAG_NOACK:
+                consumer.active_ms = now_ms
+                group.pend(self.ids_ms, self.ids_seq, n, consumer, now_ms)
+        elif kind == ACK:
+            n = self.id_list()
+            for i in range(n):
+                group.acknowledge(self.ids_ms[i], self.ids_seq[i])
+        elif kind == CLAIM:
+            self.claim(group)
+        elif kind == NACK:
+            n = self.id_list()
+            for i in range(n):
+                group.release(self.ids_ms[i], self.ids_seq[i], self.number())
+        elif kind == PULL_BACK:
+            group.pull_back(self.number())
+        elif kind == GROUP_POLICY:
+            policy = self.number()
+            if policy != POLICY_IDLE_TIMEOUT:
+                raise RecordError(f"record {self.lsn} has the unknown group policy {policy}")
+            group.set_idle_timeout(cython.cast(int64_t, self.number()))
         elif kind == GROUP_SET_ID:
-            group = self.group(stream)
             ms = self.number()
             seq = self.number()
             group.set_position(ms, seq, cython.cast(int64_t, self.number()) - 1)
-        elif kind == GROUP_DESTROY:
-            stream.remove_group(self.group(stream))
         elif kind == CONSUMER_CREATE:
-            group = self.group(stream)
-            pos = self.number()
+            cidx = self.number()
             now_ms = self.number()
-            group.add_consumer(pos, self.string(), now_ms)
+            group.add_consumer(cidx, self.string(), now_ms)
         elif kind == CONSUMER_DELETE:
-            group = self.group(stream)
             group.drop_consumer(self.consumer(group))
+        else:
+            raise RecordError(f"record {self.lsn} has the unknown kind {kind}")
+        return 0
+
+    def producer_record(self, kind, stream):
+        """Apply a record about producers."""
+        pid: bytes
+        iid: bytes
+        ms: uint64_t
+        seq: uint64_t
+        flags: uint8_t
+        producers: Producers = stream.need_producers()
+        if kind == IDMP_RECORD:
+            flags = cython.cast(uint8_t, self.p[0])
+            self.p += 1
+            ms = stream.last_ms if flags & FLAG_ADDED else self.number()
+            seq = stream.last_seq if flags & FLAG_ADDED else self.number()
+            pid = self.string()
+            iid = self.string()
+            producers.record(
+                PyBytes_AS_STRING(pid), PyBytes_GET_SIZE(pid), iid, ms, seq, flags & FLAG_ADDED
+            )
+            if not producers.watched:
+                self.keys.watch_producers(stream)
+        elif kind == IDMP_DUPLICATE:
+            producers.count_duplicate()
+        elif kind == IDMP_SWEEP:
+            producers.sweep(self.number())
+        elif kind == IDMP_CONFIG:
+            duration_s = self.number()
+            producers.configure(duration_s, self.number())
         else:
             raise RecordError(f"record {self.lsn} has the unknown kind {kind}")
         return 0

@@ -7,6 +7,7 @@ Row keys, big-endian so that they sort as they read::
     group         := 'G' u64 sid, u32 gid                 value: streams/group.py
     pending chunk := 'P' u64 sid, u32 gid, u32 chunk      value: streams/chunk.py
     deleted page  := 'X' u64 sid, u32 page                value: 512 bytes, a bit a position
+    producer      := 'I' u64 sid, u32 number              value: streams/producers.py
     directory     := 'N'                                  value: JSON, see streams/keyspace.py
 
 Key row value: ``'s' u64 sid`` for a stream, ``'v' bytes`` for a string.
@@ -80,6 +81,11 @@ def page_row(sid: int, page: int) -> bytes:
     return _GROUP.pack(b"X", sid, page)
 
 
+def producer_row(sid: int, number: int) -> bytes:
+    """Row key of a producer, or with number 0 of what counts for all of them."""
+    return _GROUP.pack(b"I", sid, number)
+
+
 def sid_bounds(kind: bytes, sid: int) -> tuple[bytes, bytes]:
     """[start, end) of a stream's rows of one kind."""
     return _SID.pack(kind, sid), _SID.pack(kind, sid + 1)
@@ -91,7 +97,7 @@ def group_bounds(sid: int, gid: int) -> tuple[bytes, bytes]:
 
 
 def suffix(row_key: bytes) -> int:
-    """The last u32 of a row key: gid, chunk or page."""
+    """The last u32 of a row key: gid, chunk, page or producer."""
     return int.from_bytes(row_key[-4:], "big")
 
 

@@ -5,6 +5,7 @@ from lsmstore.block cimport Block, Run
 from streams.deleted cimport DeletedPage
 from streams.group cimport Group
 from streams.nodes cimport NodedEntries
+from streams.producers cimport Producers
 
 
 @cython.final
@@ -17,6 +18,7 @@ cdef class Stream(NodedEntries):
 
     # groups and life
     cdef readonly dict groups
+    cdef public Producers producers
     cdef public uint32_t next_gid
     cdef public list dropped_gids
     cdef public list dropped_pages
@@ -35,6 +37,7 @@ cdef class Stream(NodedEntries):
     cdef void raise_max_deleted(self, uint64_t ms, uint64_t seq) noexcept
     cdef void move_mark(self, uint64_t pos) noexcept
     cdef void forget_below_mark(self) noexcept
+    cdef Producers need_producers(self)
 
     cdef uint64_t trim_target(self, bint by_id, uint64_t ms_or_length, uint64_t seq,
                               bint approximate, int64_t limit) except? 0xFFFFFFFFFFFFFFFF

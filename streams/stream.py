@@ -5,7 +5,10 @@ fail. A trim moves the low-water mark and nothing else; XDEL sets bits and lets 
 over a deleted prefix, so the mark never rests on a deleted entry. An empty stream is a live key;
 ``last_id`` and ``max_deleted_id`` never go back.
 
-Header row, little-endian (values of ``HEADER``), then what streams/nodes.py has to say::
+``producers`` is None until the first XADD with IDMP, or a configuration that is not the usual one.
+
+Header row, little-endian (values of ``HEADER``), then what streams/nodes.py has to say. The version
+is 2 where the stream has rows of producers, else 1::
 
     u8 version, u64 applied_lsn, u64 base_sid, u64 base_end_pos (0: no base), u64 length, u64
     entries_added, u64 node_count, u64 mark_pos, u64 end_pos, u64 last ms, seq, u64 max deleted ms,
@@ -28,9 +31,11 @@ from lsmstore.block import Block, Run
 from streams.deleted import DeletedPage
 from streams.group import Group
 from streams.nodes import NodedEntries
+from streams.producers import Producers
 
 HEADER = struct.Struct("<BQQQQQQQQQQQQIBQQQQQQI")
 HEADER_VERSION = 1
+HEADER_WITH_PRODUCERS = 2
 BLOCK_LOGICAL_BYTES = cython.declare(cython.Py_ssize_t, 16384)
 BLOCK_WIRE_BYTES = cython.declare(cython.Py_ssize_t, 32768)
 
@@ -45,6 +50,7 @@ class Stream(NodedEntries):
         self.ns = ns
         self.key = key
         self.groups = {}
+        self.producers = None
         self.next_gid = 1
         self.dropped_gids = []
         self.dropped_pages = []
@@ -301,6 +307,12 @@ class Stream(NodedEntries):
             self.next_gid = gid + 1
         return group
 
+    def need_producers(self):
+        """What the stream remembers of producers; from now on it does."""
+        if self.producers is None:
+            self.producers = Producers()
+        return self.producers
+
     def remove_group(self, group: Group) -> None:
         """Forget a group and all it held."""
         del self.groups[group.name]
@@ -347,7 +359,7 @@ class Stream(NodedEntries):
         """The header row."""
         return (
             HEADER.pack(
-                HEADER_VERSION,
+                HEADER_VERSION if self.producers is None else HEADER_WITH_PRODUCERS,
                 self.applied_lsn,
                 0,
                 0,
@@ -375,8 +387,10 @@ class Stream(NodedEntries):
 
     def load_header(self, data: bytes) -> None:
         """Take the state from a header row. Raises ValueError for an unknown version."""
-        if len(data) < HEADER.size or data[0] != HEADER_VERSION:
+        if len(data) < HEADER.size or data[0] not in (HEADER_VERSION, HEADER_WITH_PRODUCERS):
             raise ValueError("unknown stream header")
+        if data[0] == HEADER_WITH_PRODUCERS:
+            self.producers = Producers()
         (
             _version,
             self.applied_lsn,
@@ -470,6 +484,8 @@ class Stream(NodedEntries):
             total += block.memory_bytes
         for run in self.runs:
             total += run.memory_bytes
+        if self.producers is not None:
+            total += self.producers.memory_bytes
         return total + 700 * len(self.deleted_pages)
 
     def check(self) -> None:
@@ -498,3 +514,5 @@ class Stream(NodedEntries):
                 nodes += 1
             pos = end
         assert nodes == self.node_count, (nodes, self.node_count)
+        if self.producers is not None:
+            self.producers.check()

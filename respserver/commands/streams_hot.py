@@ -13,7 +13,8 @@ declare(
     "XADD",
     (
         "key [NOMKSTREAM@6.2.0] condition=[KEEPREF | DELREF | ACKED]@(8.2.0) "
-        "trim=[strategy=<MAXLEN"
+        "idmp=[IDMPAUTO producer-id | IDMP "
+        "idmp-block={producer-id idempotent-id}]@8.6.0 trim=[strategy=<MAXLEN"
         ' | MINID@6.2.0> operator=[equal="=" | approximately="~"] threshold [LIMIT '
         'count:integer@6.2.0]] id-selector=<auto-id="*" | id> data={field value}...'
     ),
@@ -36,6 +37,7 @@ declare(
         ),
         ("7.0.0", "Added support for the `<ms>-*` explicit ID form."),
         ("8.2.0", "Added the `KEEPREF`, `DELREF` and `ACKED` options."),
+        ("8.6.0", "Added the `IDMP` and `IDMPAUTO` options."),
     ),
     tips=("nondeterministic_output",),
     hot="XADD",

@@ -16,8 +16,9 @@ from respserver.keyspec import one_key
 from respserver.replies import Raw, Simple
 from respserver.spec import LOADING, READONLY, STALE, command, declare
 from respserver.stream_args import need_stream, no_group, option
-from respserver.version import LEVEL_8_8
+from respserver.version import LEVEL_8_6, LEVEL_8_8
 from streams import ids
+from streams.producers import Producers
 
 if TYPE_CHECKING:
     from respserver.call import Call
@@ -68,6 +69,13 @@ declare(
             "7.2.0",
             "Added the `active-time` field, and changed the meaning of `seen-time`.",
         ),
+        (
+            "8.6.0",
+            (
+                "Added the `idmp-duration`, `idmp-maxsize`, `pids-tracked`, `iids-tracked`, "
+                "`iids-added` and `iids-duplicates` fields for IDMP tracking."
+            ),
+        ),
         ("8.8.0", "Added the `nacked-count` field to consumer groups in `FULL` output."),
     ),
 )
@@ -76,7 +84,7 @@ def xinfo_stream(call: Call) -> dict[bytes, object]:
     words = call.argv[3:]
     if not words:
         return {
-            **counters(stream),
+            **counters(call, stream),
             b"groups": len(stream.groups),
             b"first-entry": entry_or_none(stream.edge(first=True)),
             b"last-entry": entry_or_none(stream.edge(first=False)),
@@ -93,7 +101,7 @@ def xinfo_stream(call: Call) -> dict[bytes, object]:
     limit = count or -1
     n, entries = stream.slice(ids.MIN_ID, ids.MAX_ID, limit, False)
     return {
-        **counters(stream),
+        **counters(call, stream),
         b"entries": Raw(b"*%d\r\n%b" % (n, entries)),
         b"groups": [
             full_group(stream, group, limit, call.redis_level)
@@ -102,10 +110,10 @@ def xinfo_stream(call: Call) -> dict[bytes, object]:
     }
 
 
-def counters(stream: Stream) -> dict[bytes, object]:
+def counters(call: Call, stream: Stream) -> dict[bytes, object]:
     """What both forms of XINFO STREAM begin with."""
     nodes = stream.node_count
-    return {
+    shown: dict[bytes, object] = {
         b"length": stream.length,
         b"radix-tree-keys": nodes,
         b"radix-tree-nodes": 1 + nodes if nodes < 2 else 2 + 2 * nodes,
@@ -114,6 +122,18 @@ def counters(stream: Stream) -> dict[bytes, object]:
         b"entries-added": stream.entries_added,
         b"recorded-first-entry-id": ids.text(stream.first_id),
     }
+    if call.redis_level >= LEVEL_8_6:
+        producers = stream.producers or Producers()
+        pids, iids = producers.tracked(call.now_ms)
+        shown |= {
+            b"idmp-duration": producers.duration_s,
+            b"idmp-maxsize": producers.maxsize,
+            b"pids-tracked": pids,
+            b"iids-tracked": iids,
+            b"iids-added": producers.iids_added,
+            b"iids-duplicates": producers.iids_duplicates,
+        }
+    return shown
 
 
 def entry_or_none(wire: bytes | None) -> Raw | None:

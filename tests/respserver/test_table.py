@@ -320,7 +320,7 @@ GETKEYS = (
 @pytest.mark.parametrize("proto", [2, 3])
 @pytest.mark.parametrize("words", GETKEYS)
 def test_command_subcommands_answer_as_redis_does(words: str, proto: int, oracle: Server) -> None:
-    node = Node(redis_version=REDIS_8_VERSION)
+    node = Node(presents=REDIS_8_VERSION)
     node.client.proto = proto
     with oracle.connect(proto) as client:
         assert node.run("COMMAND", *words.split()) == client.raw("COMMAND", *words.split())
@@ -336,7 +336,7 @@ def versions_in(arguments: tuple[Argument, ...]) -> Iterator[str]:
 @pytest.mark.parametrize("version", ["7.4.0", "8.0.0", "8.2.0", "8.4.0", "8.6.0", "8.8.0"])
 def test_a_version_has_what_came_until_then(version: str) -> None:
     level = level_of(version)
-    node = Node(redis_version=version)
+    node = Node(presents=version)
     listed = {spec.name: spec for spec in every_command(node.server.table)}
     for spec in SPECS:
         if level_of(spec.since) > level:

@@ -5,6 +5,7 @@ Rules of this file:
 * Two nodes in the same state give the same dump, whatever they did to get there: flushes, restarts,
   cold blocks and evictions must not show. Stream headers are part of it (less the log position),
   so what will decide later commands is compared, too.
+* Nothing is swept meanwhile: what a dump sees is what the log has made of the node.
 * Times are absolute, so a dump depends on no clock. seen-time is left out: it makes no record, so a
   restart may forget it.
 """
@@ -26,6 +27,8 @@ def dump(node: SimNode) -> dict[str, bytes]:
     keyspace = node.engine.keyspace
     client = node.connect()
     wall_ms = node.clock.wall_ms()
+    sweep = node.engine.sweeper.step
+    node.engine.sweeper.step = _no_sweep  # type: ignore[method-assign]
     node.clock.set_wall_ms(DUMP_WALL_MS)
     try:
         for db, ns in enumerate(keyspace.namespaces):
@@ -46,7 +49,12 @@ def dump(node: SimNode) -> dict[str, bytes]:
     finally:
         node.clock.set_wall_ms(wall_ms)
         client.leave()
+        node.engine.sweeper.step = sweep  # type: ignore[method-assign]
     return found
+
+
+def _no_sweep() -> bool:
+    return False
 
 
 def _dump_stream(raw, about: str, name: bytes, stream: Stream, found: dict[str, bytes]) -> None:  # type: ignore[no-untyped-def]
@@ -63,6 +71,8 @@ def _dump_stream(raw, about: str, name: bytes, stream: Stream, found: dict[str, 
     found[f"{about} header"] = (
         repr((stream.sid, values)).encode() + stream.dump_header()[HEADER.size :]
     )
+    if stream.producers is not None:
+        found[f"{about} producers"] = repr(sorted(stream.producers.all_rows())).encode()
     for group in sorted(stream.groups):
         where = f"{about} group {group.decode()}"
         found[f"{where} summary"] = raw("XPENDING", name, group)

@@ -28,9 +28,11 @@ from respserver.net import OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES
 from respserver.release import SYNC_SAMPLES, Releaser
 from respserver.session import Session
 from respserver.settings import load
+from streams.stream import Stream
 from tests.respclient import Client, encode, plain
 
 PATH = "/data/store"
+REDIS_VERSION = "8.10.0"
 START_MS = 1_700_000_000_000
 STEPS_MAX = 200_000
 SMALL = StoreOptions(
@@ -310,9 +312,8 @@ class SimNode:
         self.clock = ManualClock(START_MS) if clock is None else clock
         if slow_slices or sync_on_thread:
             self.clock.perf_step_s = 0.001
-        self.config = load(
-            flags={"appendfsync": appendfsync, "redis-version": "8.10.0", **(settings or {})}
-        )
+        flags = {"appendfsync": appendfsync, "redis-version": REDIS_VERSION, **(settings or {})}
+        self.config = load(flags=flags)
         self.skin = SimSkin(None if seed is None else random.Random(seed))
         self.acknowledged_lsn = 0
         self.store = Store.open(self.fs, PATH, options)
@@ -359,6 +360,15 @@ class SimNode:
         """Move the memtable to the disk."""
         self.call("SAVE")
         self.run()
+
+    def sweep(self) -> None:
+        """Forget the iids that have expired, of all streams, in memory or not."""
+        keyspace = self.engine.keyspace
+        for ns in keyspace.namespaces:
+            for key in list(keyspace.keys(ns)):
+                found = keyspace.lookup(ns, key)
+                if isinstance(found, Stream):
+                    self.engine.journal.sweep_producers(found, self.clock.wall_ms())
 
     def acknowledge(self, lsn: int) -> None:
         """A reply computed at this position is being sent."""

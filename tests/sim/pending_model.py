@@ -55,7 +55,7 @@ class Model:
         self, consumer: str, now_ms: int, count: int, claim_ms: int | None, noack: bool
     ) -> list[tuple[ID, int, int]]:
         """XREADGROUP >: (ID, idle, deliveries before) of each entry given; new ones 0, 0."""
-        given = []
+        given: list[tuple[ID, int, int]] = []
         for id in self.due(now_ms, claim_ms):
             row = self.pending[id]
             if id not in self.live:

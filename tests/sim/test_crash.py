@@ -44,7 +44,11 @@ class Crashes:
             resident_bytes=self.rng.choice((1, 20_000, 1 << 20)),
             sync_on_thread=self.rng.random() < 0.5,
             slow_slices=self.rng.random() < 0.5,
-            settings={"stream-node-max-entries": self.rng.choice(("2", "7", "100"))},
+            settings={
+                "stream-node-max-entries": self.rng.choice(("2", "7", "100")),
+                "stream-idmp-duration": self.rng.choice(("1", "100")),
+                "stream-idmp-maxsize": self.rng.choice(("2", "100")),
+            },
         )
         self.reference = Reference()
         self.reference.follow(self.node)

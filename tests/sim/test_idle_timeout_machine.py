@@ -120,16 +120,20 @@ class PendingMachine(RuleBasedStateMachine):
     @rule(data=st.data(), mode=st.sampled_from(["SILENT", "FAIL", "FATAL"]), force=st.booleans())
     def nack(self, data: st.DataObject, mode: str, force: bool) -> None:
         ids = self.some(data)
-        words = ["XNACK", "s", "g", mode, "IDS", len(ids), *map(text, ids)]
-        n = self.node.call(*words, *(["FORCE"] if force else []))
+        n = self.node.call(
+            *("XNACK", "s", "g", mode, "IDS", len(ids)),
+            *map(text, ids),
+            *(["FORCE"] if force else []),
+        )
         assert n == self.model.nack(ids, mode, force)
         self.serve_waiting()
 
     @rule(data=st.data(), consumer=CONSUMERS, idle_ms=st.sampled_from([0, 0, 60, 1000]))
     def claim(self, data: st.DataObject, consumer: str, idle_ms: int) -> None:
         ids = self.some(data)
-        words = ["XCLAIM", "s", "g", consumer, 0, *map(text, ids), "IDLE", idle_ms, "JUSTID"]
-        self.node.call(*words)
+        self.node.call(
+            *("XCLAIM", "s", "g", consumer, 0), *map(text, ids), "IDLE", idle_ms, "JUSTID"
+        )
         self.model.claim(consumer, ids, self.now_ms, idle_ms)
         self.latest_ms = max(self.latest_ms, self.now_ms - idle_ms)
         self.serve_waiting()

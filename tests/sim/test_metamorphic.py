@@ -59,7 +59,7 @@ class Nodes(RuleBasedStateMachine):
     @initialize(rng=draws, budget=budgets)
     def begin(self, rng: random.Random, budget: dict[str, Any]) -> None:
         self.clock = ManualClock(START_MS)
-        how = {"stream-node-max-entries": NODE_ENTRIES}
+        how = {"stream-node-max-entries": NODE_ENTRIES, "stream-idmp-duration": "1"}
         self.plain = SimNode(clock=self.clock, settings=how)
         self.how: dict[str, Any] = {"settings": how, **budget}
         self.node = SimNode(clock=self.clock, **self.how)
@@ -114,6 +114,8 @@ class Nodes(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "node"):
+            for node in (self.plain, self.node):
+                node.sweep()  # streams that left memory were not swept
             assert difference(dump(self.plain), dump(self.node)) == ""
 
 

@@ -2,9 +2,9 @@
 
 Rules of this file:
 
-* The mix follows what changes state: appends with and without trims, deletions, groups, their
-  consumers and policies, deliveries (NOACK, history, CLAIM, blocking), acknowledgements, releases,
-  claims, strings, DEL, FLUSHDB.
+* The mix follows what changes state: appends with and without trims and producers, deletions,
+  groups, their consumers and policies, deliveries (NOACK, history, CLAIM, blocking),
+  acknowledgements, releases, claims, strings, DEL, FLUSHDB.
 * IDs in arguments are drawn from the IDs that were once given out, so most of them mean something.
 * Values are sometimes thousands of bytes long: streams have several blocks after a few appends.
 """
@@ -21,6 +21,7 @@ Command = list[str]
 KEYS = ("a", "b", "c")
 GROUPS = ("g", "h")
 CONSUMERS = ("x", "y", "z")
+PRODUCERS = ("p", "q", "r" * 300)
 
 
 class Workload:
@@ -46,6 +47,7 @@ class Workload:
             (1, self.xsetid),
             (3, self.string),
             (2, self.delete),
+            (2, self.producers),
         ]
 
     def draw(self) -> Command:
@@ -89,10 +91,24 @@ class Workload:
             options = ["NOMKSTREAM"]
         if self.rng.random() < 0.2:
             options += self.trim(key)
+        if self.rng.random() < 0.3:
+            options += self.idmp()
         fields = ["f", self.value()]
         if self.rng.random() < 0.2:
             fields += ["other", self.value()]
         return ["XADD", key, *options, "*", *fields]
+
+    def idmp(self) -> Command:
+        if self.rng.random() < 0.2:
+            return ["IDMPAUTO", self.rng.choice(PRODUCERS)]
+        return ["IDMP", self.rng.choice(PRODUCERS), f"iid-{self.rng.randrange(12)}"]
+
+    def producers(self, key: str) -> Command:
+        if self.rng.random() < 0.4:
+            words = ["IDMP-DURATION", self.rng.choice(("1", "2"))]
+            return ["XCFGSET", key, *words, "IDMP-MAXSIZE", self.rng.choice(("1", "3", "5"))]
+        iid = f"iid-{self.rng.randrange(12)}"
+        return ["XIDMPRECORD", key, self.rng.choice(PRODUCERS), iid, self.some_id(key)]
 
     def xdel(self, key: str) -> Command:
         return ["XDEL", key, *self.some_ids(key)]

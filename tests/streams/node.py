@@ -123,6 +123,8 @@ class Node:
         self.verbs.now_ms = self.now_ms
         self.verbs.node_max_entries = self.config.stream_node_max_entries
         self.verbs.node_max_bytes = self.config.stream_node_max_bytes
+        self.journal.idmp_duration_s = self.config.stream_idmp_duration
+        self.journal.idmp_maxsize = self.config.stream_idmp_maxsize
 
     def commit_early(self) -> None:
         """End the log's frame."""
@@ -179,6 +181,7 @@ class Node:
             stream.key: {
                 "header": stream.dump_header(),
                 "first": stream.first_id,
+                "producers": producer_rows(stream),
                 "deleted": {n: page.dump() for n, page in stream.deleted_pages.items()},
                 "groups": {
                     name: (
@@ -197,3 +200,9 @@ class Node:
             }
             for stream in self.keyspace.by_sid.values()
         }
+
+
+def producer_rows(stream: Stream) -> dict[int, bytes | None]:
+    """The rows of a stream's producers, all of them."""
+    producers = stream.producers
+    return {} if producers is None else dict(producers.all_rows())

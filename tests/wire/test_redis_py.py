@@ -11,6 +11,7 @@ import redis.asyncio
 
 from respserver.version import DEFAULT_VERSION
 from tests.servers import Server
+from tests.wire.conftest import Starter
 
 ENTRIES = 50
 
@@ -121,3 +122,25 @@ def test_asyncio_producers_and_blocked_consumers(subject: Server, protocol: int)
             assert (await client.xpending("s", "g"))["pending"] == 0
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_idempotent_production(start: Starter, protocol: int) -> None:
+    server = start("--redis-version", "8.10.0")
+    with redis.Redis(port=server.port, protocol=protocol) as client:
+        first = client.xadd("jobs", {"n": 1}, idmp=("producer", b"order-1"))
+        assert client.xadd("jobs", {"n": 2}, idmp=("producer", b"order-1")) == first
+        second = client.xadd("jobs", {"a": 1, "b": 2}, idmpauto="producer")
+        assert client.xadd("jobs", {"b": 2, "a": 1}, idmpauto="producer") == second
+        assert [at for at, _ in client.xrange("jobs")] == [first, second]
+        found = client.xinfo_stream("jobs")
+        assert (found["pids-tracked"], found["iids-tracked"]) == (1, 2)
+        assert (found["iids-added"], found["iids-duplicates"]) == (2, 2)
+        assert client.xcfgset("jobs", idmp_duration=60, idmp_maxsize=500)
+        assert client.xadd("jobs", {"n": 3}, idmp=("producer", b"order-1")) != first
+        assert client.xinfo_stream("jobs")["idmp-maxsize"] == 500
+    server.kill()
+    server.start()
+    with redis.Redis(port=server.port, protocol=protocol) as client:
+        third = client.xrange("jobs")[-1][0]
+        assert client.xadd("jobs", {"n": 4}, idmp=("producer", b"order-1")) == third
