@@ -12,7 +12,7 @@ from typing import Final
 
 VERSION: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})")
 
-DEFAULT_VERSION: Final = "7.4.7"
+DEFAULT_VERSION: Final = "8.10.0"
 OLDEST: Final = 0x070400
 NEWEST: Final = 0x080AFF
 
