@@ -241,8 +241,8 @@ class Producers:
         if added:
             self.iids_added += 1
         self.counters_changed = True
-        if ms < self.oldest_ms:
-            self.oldest_ms = ms
+        if producer.ms[producer.first] < self.oldest_ms:  # an eviction may leave an older one first
+            self.oldest_ms = producer.ms[producer.first]
         return dirty_bytes
 
     def count_duplicate(self):

@@ -582,3 +582,15 @@ def test_a_full_disk_refuses_before_anything_is_touched() -> None:
     assert refusal(add(node, "p", "i")).startswith("MISCONF")
     assert refusal(add(node, "p", "j")).startswith("MISCONF")
     assert (records(node), counts(node)) == (before, (1, 1, 1, 0))
+
+
+def test_an_eviction_may_leave_an_older_iid_first() -> None:
+    """XIDMPRECORD brings iids in any order; the sweep must still find what has expired."""
+    node = SimNode(settings={"stream-idmp-duration": "1", "stream-idmp-maxsize": "2"})
+    old = node.call("XADD", "s", "*", "f", "v")
+    node.advance(50_000)
+    add(node, "p", "young")
+    node.call("XIDMPRECORD", "s", "p", "old", old)
+    node.call("XADD", "s", "IDMP", "p", "next", "*", "f", "v")
+    assert counts(node)[:2] == (1, 1)
+    assert add(node, "p", "old") != old
