@@ -86,7 +86,7 @@ SAME_ANSWER = (
 def test_the_same_answer_as_redis(line: str, oracle: Server) -> None:
     words = [word.encode("latin-1") for word in line.split(" ")]
     with oracle.connect() as client:
-        assert Node(presents=REDIS_8_VERSION).run(*words) == client.raw(*words)
+        assert Node(redis_version=REDIS_8_VERSION).run(*words) == client.raw(*words)
 
 
 def test_hello_tells_and_switches() -> None:
@@ -216,12 +216,12 @@ def test_client_list_has_the_fields_of_its_version(oracle: Server) -> None:
     fields = [word.partition("=")[0] for word in words]
     assert fields[-4:] == ["io-thread", "tot-net-in", "tot-net-out", "tot-cmds"]
     for version, has in ((REDIS_8_VERSION, fields), ("8.0.9", fields[:-3]), ("7.4.7", fields[:-4])):
-        node = Node(presents=version)
+        node = Node(redis_version=version)
         assert list(described(node, node.client)) == has
 
 
 def test_a_command_counts_once_it_is_done() -> None:
-    node = Node(presents="8.2.0")
+    node = Node(redis_version="8.2.0")
     other = node.connect()
     assert described(node, node.client)["tot-cmds"] == "0"
     assert described(node, node.client)["tot-cmds"] == "1"

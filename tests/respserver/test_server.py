@@ -115,7 +115,7 @@ def test_time_is_that_of_the_tick() -> None:
 def test_config_does_not_know_what_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
     later = replace(SETTINGS["stream-node-max-entries"], since="8.6.0")
     monkeypatch.setattr(settings, "SETTINGS", {**SETTINGS, later.name: later})
-    old, new = Node(presents="8.4.9"), Node(presents="8.6.0")
+    old, new = Node(redis_version="8.4.9"), Node(redis_version="8.6.0")
     assert new.run("CONFIG", "GET", later.name) == b"*2\r\n$23\r\n%b\r\n$3\r\n100\r\n" % (
         later.name.encode()
     )

@@ -92,7 +92,7 @@ class Node:
         )
         self.journal = Journal(self.keyspace)
         args = Args()
-        self.verbs = Verbs(args, self.journal, self.keyspace, self.changed, self.make_room)
+        self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self.make_room)
         self.verbs.redis_level = level_of(self.presents)
         self.table = table_at(self.verbs.redis_level)
         self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self.make_call)
@@ -110,7 +110,7 @@ class Node:
     def disconnect(self, session: Session) -> None:
         """There is no socket."""
 
-    def changed(self, ns: int, key: bytes) -> None:
+    def on_change(self, ns: int, key: bytes) -> None:
         """Nobody waits for keys."""
 
     def make_room(self, n: int, frees: bool) -> int:
