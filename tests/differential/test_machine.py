@@ -85,6 +85,23 @@ wrong_words = st.sampled_from(
 )
 
 
+references: st.SearchStrategy[Words] = st.sampled_from(
+    [[], [], [b"KEEPREF"], [b"DELREF"], [b"DELREF"], [b"ACKED"], [b"ACKED"], [b"ACKED"]]
+)
+
+
+@st.composite
+def deletions(draw: st.DrawFn, near: Words) -> Words:
+    """XDELEX and XACKDEL: what becomes of references before or behind the IDs."""
+    words = [b"XDELEX", draw(keys)]
+    if draw(st.booleans()):
+        words = [b"XACKDEL", draw(keys), draw(groups)]
+    some = draw(id_lists(near))
+    counted = [b"IDS", b"%d" % len(some), *some]
+    condition = draw(references)
+    return [*words, *condition, *counted] if draw(st.booleans()) else [*words, *counted, *condition]
+
+
 @st.composite
 def trims(draw: st.DrawFn, near: Words) -> Words:
     """The trimming options of XADD and XTRIM."""
@@ -94,6 +111,8 @@ def trims(draw: st.DrawFn, near: Words) -> Words:
     words.append(draw(numbers(0, 30) if how == b"MAXLEN" else ids(near)))
     if operator == b"~" and draw(st.booleans()):
         words += [b"LIMIT", draw(st.sampled_from([b"0", b"1", b"3", b"5", b"10", b"50"]))]
+    if operator != b"~":  # there 8.2.3 deletes nothing
+        words += draw(references)
     return words
 
 
@@ -183,6 +202,8 @@ def simple_commands(draw: st.DrawFn, near: Words) -> Words:
         lambda: draw(pendings(near)),
         lambda: [b"XDEL", key, *draw(id_lists(near))],
         lambda: [b"XTRIM", key, *draw(trims(near))],
+        lambda: draw(deletions(near)),
+        lambda: draw(deletions(near)),
         lambda: [b"XSETID", key, draw(ids(near)), *draw(setid_options)],
         lambda: [b"XGROUP", b"CREATE", key, group, draw(st.sampled_from([b"0", b"$", b"5"]))],
         lambda: [
@@ -441,6 +462,8 @@ class Machine(RuleBasedStateMachine):
         """Once in a while a group or key goes away or becomes another type; then it comes again."""
         anew = [b"XGROUP", b"CREATE", key, group, b"0", b"MKSTREAM"]
         if how == "group":
+            # 8.2.3 goes on minding the lowest group that was; the highest has no such effect
+            self.send(name, [b"XGROUP", b"SETID", key, group, b"+"])
             self.send(name, [b"XGROUP", b"DESTROY", key, group], anew)
         elif how == "delete":
             self.send(name, [b"DEL", key], [b"EXISTS", key])

@@ -389,6 +389,17 @@ VOICES = (
 
 # case -> step -> the reply that a later Redis gives where 8.2.3 is wrong, and respq too.
 CORRECTED: dict[str, dict[str, str]] = {
+    # 8.2.3 goes on holding entries for a group that was destroyed while it was the lowest
+    # (redis#14552, corrected in 8.4).
+    "references/a group that goes holds nothing back": {
+        "a> XDELEX s ACKED IDS 2 2-0 3-0": "[:1 :1]",
+        "a> XTRIM s MAXLEN 2 ACKED": ":2",
+    },
+    # With `~`, DELREF and ACKED delete nothing in 8.2.3 (redis#14656, corrected in 8.4.4 and 8.6).
+    "references/approximate trims with ACKED or DELREF look at the entries of whole nodes": {
+        "a> XTRIM s MAXLEN ~ 7 ACKED": ":3",
+        "a> XTRIM s MINID ~ 7 DELREF": ":3",
+    },
     # 8.2.3 takes the name of a group for the word STREAMS (redis#15478, corrected in 8.2.9).
     "xreadgroup/a group and a consumer may be called STREAMS": {
         "a> COMMAND GETKEYS XREADGROUP COUNT 1 GROUP STREAMS STREAMS STREAMS s t > >": '["s" "t"]',

@@ -35,6 +35,8 @@ class Workload:
             (34, self.xadd),
             (5, self.xdel),
             (4, self.xtrim),
+            (4, self.xdelex),
+            (4, self.xackdel),
             (7, self.xgroup),
             (18, self.xreadgroup),
             (10, self.xack),
@@ -81,9 +83,14 @@ class Workload:
             if "~" in equals and self.rng.random() < 0.3
             else []
         )
+        references = self.references() if self.rng.random() < 0.5 else []
         if self.rng.random() < 0.7:
-            return ["MAXLEN", *equals, str(self.rng.choice((0, 2, 5, 10, 20))), *limit]
-        return ["MINID", *equals, self.some_id(key), *limit]
+            length = str(self.rng.choice((0, 2, 5, 10, 20)))
+            return ["MAXLEN", *equals, length, *limit, *references]
+        return ["MINID", *equals, self.some_id(key), *limit, *references]
+
+    def references(self) -> Command:
+        return self.rng.choice(([], ["KEEPREF"], ["DELREF"], ["DELREF"], ["ACKED"], ["ACKED"]))
 
     def xadd(self, key: str) -> Command:
         options: Command = []
@@ -112,6 +119,15 @@ class Workload:
 
     def xdel(self, key: str) -> Command:
         return ["XDEL", key, *self.some_ids(key)]
+
+    def xdelex(self, key: str) -> Command:
+        some = self.some_ids(key)
+        return ["XDELEX", key, *self.references(), "IDS", str(len(some)), *some]
+
+    def xackdel(self, key: str) -> Command:
+        some = self.some_ids(key)
+        group = self.rng.choice(GROUPS)
+        return ["XACKDEL", key, group, "IDS", str(len(some)), *some, *self.references()]
 
     def xtrim(self, key: str) -> Command:
         return ["XTRIM", key, *self.trim(key)]
