@@ -58,7 +58,7 @@ class Call:
     def journal(self) -> Journal:
         return self.server.journal
 
-    def reserve(self, record_bytes: int) -> None:
+    def reserve(self, record_bytes: int, frees: bool = False) -> None:
         """There is room."""
 
 
