@@ -31,6 +31,7 @@ cdef class References:
     cdef int start(self, uint64_t ms, uint64_t seq) except -1
     cdef bint next_row(self) except -1
     cdef int walk(self) except -1
+    cdef bint row_is_at(self, uint64_t pos) except -1
     cdef uint64_t next_referenced(self, uint64_t pos) except? 0xFFFFFFFFFFFFFFFF
 
 

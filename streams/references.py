@@ -127,13 +127,23 @@ class References:
             self.unread_pos = stream.seek(self.read_ms + 1, 0)
         return 0
 
+    def row_is_at(self, pos):
+        """Whether the row that ``next_row`` gave is of the live entry at ``pos``, as far as can be
+        told from memory.
+        """
+        ms: uint64_t = 0
+        seq: uint64_t = 0
+        stream: Stream = self.stream
+        if pos >= self.unread_pos or stream.is_deleted(pos) or stream.resident_block(pos) is None:
+            return False
+        stream.id_of(pos, cython.address(ms), cython.address(seq))
+        return ms == self.ms and seq == self.seq
+
     def next_referenced(self, pos):
         """The first referenced live entry from ``pos`` on, ``unread_pos`` where no row comes first.
 
         REQUIRES: ``walk`` was called, and ``pos`` is not below that of the call before.
         """
-        ms: uint64_t = 0
-        seq: uint64_t = 0
         at: uint64_t
         stream: Stream = self.stream
         if pos >= self.unread_pos:
@@ -143,14 +153,7 @@ class References:
                 self.after_pos = self.unread_pos + 1
                 break
             at = self.after_pos  # most often it is the entry behind the one before
-            if (
-                at >= self.unread_pos
-                or stream.is_deleted(at)
-                or stream.resident_block(at) is None
-                or stream.id_of(at, cython.address(ms), cython.address(seq)) != 0
-                or ms != self.ms
-                or seq != self.seq
-            ):
+            if not self.row_is_at(at):
                 at = stream.find(self.ms, self.seq)
             if at != U64_MAX:
                 self.after_pos = at + 1

@@ -187,7 +187,7 @@ def test_deletions(
         expected.append(1 if acknowledges or ms in model.entries else -1)
         model.delete(ms)
     command = ["XACKDEL", "s", "g"] if acknowledges else ["XDELEX", "s"]
-    words = [*command, references, "IDS", len(wanted), *(f"{ms}-0" for ms in wanted)]
+    words = [*command, references, "IDS", str(len(wanted)), *[f"{ms}-0" for ms in wanted]]
     assert node.call(*words) == expected
     compare(node, model)
 
