@@ -121,8 +121,12 @@ def all_keys(flags: str, at: int = 1) -> KeySpec:
 def keys_after_streams(flags: str, start: int) -> KeysAfter:
     """``[options] STREAMS key... id...`` of XREAD and XREADGROUP."""
     options = {
-        **{b"COUNT": 1, b"BLOCK": 1, b"GROUP": 2},
-        **{b"CLAIM": 1, b"MAXCOUNT": 1, b"MAXSIZE": 1},
+        b"COUNT": 1,
+        b"BLOCK": 1,
+        b"GROUP": 2,
+        b"CLAIM": 1,
+        b"MAXCOUNT": 1,
+        b"MAXSIZE": 1,
     }
     return KeysAfter(b"STREAMS", start, options, tuple(flags.split()))
 
