@@ -33,6 +33,8 @@ cdef class AgeHeap:
     cdef int check(self) except -1
 
 
+cdef bint earlier(Chunk* a, Chunk* b) noexcept
+cdef bint may_precede(Chunk* c, Aged* row) noexcept
 cdef bint older(Aged* a, Aged* b) noexcept
 cdef void sift_up(Aged* rows, Py_ssize_t at) noexcept
 cdef void sift_down(Aged* rows, Py_ssize_t at, Py_ssize_t n) noexcept

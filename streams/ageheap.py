@@ -1,17 +1,18 @@
 """The chunks of a pending list by the age of their oldest row, and the oldest rows of all.
 
-A binary heap of chunks by ``oldest``, which is a lower bound: a chunk may come up too early, never
-too late. Deliveries append to the youngest chunk and cost nothing here; what is old is found
-without a look at the rest. A chunk knows its place (``heap_at``).
+A binary heap of chunks by ``oldest``, where that is equal by ``low``. Both are lower bounds: a
+chunk may come up too early, never too late. Deliveries append to the youngest chunk and cost
+nothing here; what is old is found without a look at the rest. A chunk knows its place
+(``heap_at``).
 
-Rules: whoever lowers or raises ``oldest`` of a chunk says so (``changed``), whoever reallocates one
-says ``moved``. Nothing here changes a row.
+Rules: whoever changes ``oldest`` or ``low`` of a chunk says so (``changed``), whoever reallocates
+one says ``moved``. Nothing here changes a row.
 """
 
 from __future__ import annotations
 
 import cython
-from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.libc.stdint import uint32_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 
 
@@ -59,19 +60,19 @@ class AgeHeap:
         self.chunks[c.heap_at] = c
 
     def changed(self, c):
-        """``oldest`` of a chunk is another."""
+        """The bounds of a chunk are others."""
         self.up(c.heap_at)
         self.down(c.heap_at)
 
     def settle(self):
-        """Make the bound of the first chunk exact."""
+        """Make the bounds of the first chunk exact."""
         c: cython.pointer(Chunk)
-        before: uint64_t
+        before: Chunk
         while self.n > 0:
             c = self.chunks[0]
-            before = c.oldest
+            before = c[0]
             tighten(c)
-            if c.oldest == before:
+            if not earlier(cython.address(before), c):
                 return
             self.down(0)
 
@@ -98,7 +99,7 @@ class AgeHeap:
             depth -= 1
             at = stack[depth]
             c = self.chunks[at]
-            if c.oldest > age_max or (n == want and c.oldest > out[0].age):
+            if c.oldest > age_max or (n == want and not may_precede(c, out)):
                 continue
             i = 0
             if ms_of(c, 0) < floor_ms or (ms_of(c, 0) == floor_ms and seq_of(c, 0) < floor_seq):
@@ -146,7 +147,7 @@ class AgeHeap:
         above: cython.Py_ssize_t
         while at > 0:
             above = (at - 1) >> 1
-            if self.chunks[above].oldest <= c.oldest:
+            if not earlier(c, self.chunks[above]):
                 break
             self.put(at, self.chunks[above])
             at = above
@@ -157,9 +158,9 @@ class AgeHeap:
         c: cython.pointer(Chunk) = self.chunks[at]
         below: cython.Py_ssize_t = 2 * at + 1
         while below < self.n:
-            if below + 1 < self.n and self.chunks[below + 1].oldest < self.chunks[below].oldest:
+            if below + 1 < self.n and earlier(self.chunks[below + 1], self.chunks[below]):
                 below += 1
-            if c.oldest <= self.chunks[below].oldest:
+            if not earlier(self.chunks[below], c):
                 break
             self.put(at, self.chunks[below])
             at = below
@@ -172,8 +173,22 @@ class AgeHeap:
         for at in range(self.n):
             if self.chunks[at].heap_at != cython.cast(uint32_t, at):
                 raise AssertionError(f"chunk {self.chunks[at].no} is not at its place in the heap")
-            if at > 0 and self.chunks[(at - 1) >> 1].oldest > self.chunks[at].oldest:
+            if at > 0 and earlier(self.chunks[at], self.chunks[(at - 1) >> 1]):
                 raise AssertionError(f"chunk {self.chunks[at].no} is older than the one above it")
+
+
+def earlier(a, b):
+    """Whether the bounds of chunk ``a`` come before those of chunk ``b``."""
+    if a.oldest != b.oldest:
+        return a.oldest < b.oldest
+    return a.low_ms < b.low_ms or (a.low_ms == b.low_ms and a.low_seq < b.low_seq)
+
+
+def may_precede(c, row):
+    """Whether a row of the chunk may come before ``row``."""
+    if c.oldest != row.age:
+        return c.oldest < row.age
+    return c.low_ms < row.ms or (c.low_ms == row.ms and c.low_seq < row.seq)
 
 
 # The rows found so far are a heap, too: the youngest first, so that it can be replaced.

@@ -31,6 +31,8 @@ cdef enum:
 cdef struct Chunk:
     uint64_t base_ms
     uint64_t oldest
+    uint64_t low_ms
+    uint64_t low_seq
     uint64_t owners
     uint32_t seq_high
     uint32_t no

@@ -10,8 +10,8 @@ Rules:
 - A row without an owner (consumer index 0) was released: its delivery column holds the serial
   number of the release. The *age* of a row orders all of a list: released rows first, by serial
   number, then the others by delivery time (``OWNED`` more).
-- ``oldest`` is a lower bound of the ages and ``owners`` a superset (bit ``cidx & 63``): changes may
-  leave both too loose, ``tighten`` sets them right.
+- ``oldest`` is a lower bound of the ages, ``low`` one of the IDs, and ``owners`` a superset (bit
+  ``cidx & 63``): changes may leave them too loose, ``tighten`` sets them right.
 - A delivery count of 2^32 - 1 or more is 2^32 - 1 in its column and stands in the list's
   ``large_counts`` under its ID.
 - What changes rows sets ``dirty``. Nothing here asks whether rows or IDs fit: the caller has.
@@ -52,6 +52,8 @@ def new_chunk(ms, seq, cap, number):
     if c == cython.NULL:
         abort()
     c.base_ms = ms
+    c.low_ms = ms
+    c.low_seq = seq
     c.seq_high = cython.cast(uint32_t, seq >> 32)
     c.oldest = cython.cast(uint64_t, -1)
     c.owners = 0
@@ -210,13 +212,14 @@ def join(a, b):
     copy_rows(a, a.start + a.n, b, b.start, b.n)
     a.n += b.n
     a.owners |= b.owners
+    # a stands before b, so its bound of IDs holds for both
     if b.oldest < a.oldest:
         a.oldest = b.oldest
     a.dirty = 1
 
 
 def tighten(c):
-    """Set the bound of the ages and the set of owners exactly."""
+    """Set the bounds of ages and IDs and the set of owners exactly."""
     owners: uint64_t = 0
     oldest: uint64_t = cython.cast(uint64_t, -1)
     row_age: uint64_t
@@ -229,6 +232,9 @@ def tighten(c):
             oldest = row_age
     c.owners = owners
     c.oldest = oldest
+    if c.n > 0:
+        c.low_ms = ms_of(c, 0)
+        c.low_seq = seq_of(c, 0)
 
 
 def pull_back(c, latest_ms):
@@ -357,6 +363,8 @@ def check_rows(c, large_counts):
     if c.n == 0 or c.n > c.cap or c.start + c.n > c.cap or c.cap > ROWS_MAX:
         raise AssertionError(f"chunk {c.no}: rows {c.start}+{c.n} of {c.cap}")
     for i in range(c.n):
+        if ms_of(c, i) < c.low_ms or (ms_of(c, i) == c.low_ms and seq_of(c, i) < c.low_seq):
+            raise AssertionError(f"chunk {c.no}: row {i} is below the bound")
         if age_of(c, i) < c.oldest:
             raise AssertionError(f"chunk {c.no}: row {i} is older than the bound")
         cidx: uint32_t = column(c, CIDX)[c.start + i]

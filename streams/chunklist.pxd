@@ -52,7 +52,6 @@ cdef class ChunkList:
     cdef Chunk* open_slot(self, Py_ssize_t at, uint64_t ms, uint64_t seq, uint32_t rows,
                           uint32_t number) noexcept
     cdef void drop_chunk(self, Py_ssize_t at) noexcept
-    cdef void aged(self, Chunk* c, uint64_t before) noexcept
     cdef Chunk* resize(self, Py_ssize_t at, uint32_t cap) noexcept
     cdef Chunk* make_room(self, Py_ssize_t at, uint32_t more) noexcept
     cdef void split(self, Py_ssize_t at, uint32_t i) noexcept

@@ -128,11 +128,6 @@ class ChunkList:
         self.ages.push(c)
         return c
 
-    def aged(self, c, before):
-        """Rows of a chunk changed; ``before`` is what its bound of ages was."""
-        if c.oldest != before:
-            self.ages.changed(c)
-
     def drop_chunk(self, at):
         """Take a chunk out of the list and free it."""
         c = self.slots[at].chunk

@@ -113,7 +113,8 @@ class PendingList(ChunkList):
             c = self.make_room(self.slot_count - 1, take)
             before = c.oldest
             append_rows(c, ms, seq, take, cidx, delivered_ms)
-            self.aged(c, before)
+            if c.oldest != before:
+                self.ages.changed(c)
             self.length += take
             ms += take
             seq += take
@@ -236,6 +237,10 @@ class PendingList(ChunkList):
         ):
             self.slots[at].ms = ms
             self.slots[at].seq = seq
+        if ms < c.low_ms or (ms == c.low_ms and seq < c.low_seq):
+            c.low_ms = ms
+            c.low_seq = seq
+            self.ages.changed(c)
         self.length += 1
         return 0
 
@@ -348,7 +353,6 @@ class PendingList(ChunkList):
         i: uint32_t
         matched: cython.bint
         whole: cython.bint
-        before: uint64_t
         self.seek(start[0], start[1], cython.address(at))
         while at.slot < self.slot_count and left != 0:
             c = self.slots[at.slot].chunk
@@ -373,9 +377,8 @@ class PendingList(ChunkList):
                     left -= 1
                 i += 1
             if whole and not matched:
-                before = c.oldest
                 tighten(c)
-                self.aged(c, before)
+                self.ages.changed(c)
             at.slot += 1
             at.row = 0
         return found
@@ -385,15 +388,13 @@ class PendingList(ChunkList):
         owner: uint32_t = cidx
         at: cython.Py_ssize_t = 0
         length: cython.Py_ssize_t = self.length
-        before: uint64_t
         while at < self.slot_count:
             c = self.slots[at].chunk
             if not may_own(c, owner):
                 at += 1
                 continue
-            before = c.oldest
             self.length -= remove_owner(c, owner, self.large_counts)
-            self.aged(c, before)
+            self.ages.changed(c)
             if c.n == 0:
                 self.drop_chunk(at)
             else:

@@ -77,7 +77,8 @@ def bench(
     """Measure respq beside redis-server.
 
     Each row starts both servers afresh, with the same appendfsync, and loads them in turn: respq,
-    redis, respq, redis and so on. The ratio is the median of the rounds' ratios; its spread is
+    redis, respq, redis and so on. Rows on what an option costs run a second respq that does without
+    it, in the column of redis. The ratio is the median of the rounds' ratios; its spread is
     their least and greatest. A row whose load generator needed 90 % of a core beside a server is
     marked client-bound: that server could have done more. Where other processes were busy, the
     ratio by processor time is the one to trust.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tools.bench.contender import Contender
 from tools.bench.figures import Figure, Measured
 from tools.bench.outcome import FigureOutcome, Outcome, RowOutcome
-from tools.bench.rows import Round, Row, Scale
+from tools.bench.rows import PLAIN, Round, Row, Scale
 
 Say = Callable[[str], None]
 
@@ -24,13 +24,16 @@ class Programs:
 
 
 @contextmanager
-def contenders(programs: Programs, appendfsync: str) -> Iterator[tuple[Contender, Contender]]:
+def contenders(
+    programs: Programs, appendfsync: str, *, beside_itself: bool = False
+) -> Iterator[tuple[Contender, Contender]]:
     """Both servers, started, and gone at the end."""
+    ours = not programs.calibrate
+    other = Contender("redis", programs.redis, appendfsync, is_respq=False)
+    if beside_itself:
+        other = Contender(PLAIN, programs.respq, appendfsync, is_respq=ours)
     with ExitStack() as ends:
-        pair = (
-            Contender("respq", programs.respq, appendfsync, is_respq=not programs.calibrate),
-            Contender("redis", programs.redis, appendfsync, is_respq=False),
-        )
+        pair = (Contender("respq", programs.respq, appendfsync, is_respq=ours), other)
         for one in pair:
             ends.callback(one.close)
         for one in pair:
@@ -39,16 +42,17 @@ def contenders(programs: Programs, appendfsync: str) -> Iterator[tuple[Contender
 
 
 def run_row(row: Row, programs: Programs, scale: Scale, say: Say) -> RowOutcome:
-    """The rounds of a row: respq, redis, respq, redis and so on."""
+    """The rounds of a row: respq, the other, respq, the other and so on."""
     ours: list[Round] = []
     theirs: list[Round] = []
-    with contenders(programs, row.appendfsync) as (respq, redis):
-        for server in (respq, redis):
+    beside_itself = row.beside_itself
+    with contenders(programs, row.appendfsync, beside_itself=beside_itself) as (respq, other):
+        for server in (respq, other):
             say(f"{row.name}: filling {server.name}")
             row.prepare(server, scale)
         for number in range(scale.rounds):
-            for server, rounds in ((respq, ours), (redis, theirs)):
-                like = ours[number] if server is redis else None
+            for server, rounds in ((respq, ours), (other, theirs)):
+                like = ours[number] if server is other else None
                 done = row.round(server, number, scale, like)
                 rounds.append(done)
                 say(

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from tools.bench.figures import Figure, Measured
-from tools.bench.rows import Round, Row
+from tools.bench.rows import PLAIN, Round, Row
 
 CLIENT_BOUND = 0.9
 DISTURBED = 0.25
@@ -16,11 +16,16 @@ DISTURBED = 0.25
 
 @dataclass(frozen=True)
 class RowOutcome:
-    """The rounds of one row; round i of respq belongs to round i of redis-server."""
+    """The rounds of one row; round i of respq belongs to round i of the other server."""
 
     row: Row
     respq: Sequence[Round]
     redis: Sequence[Round]
+
+    @property
+    def other(self) -> str:
+        """The other server's name."""
+        return PLAIN if self.row.beside_itself else "redis"
 
     @property
     def ratios(self) -> list[float]:
@@ -55,7 +60,7 @@ class RowOutcome:
     @property
     def client_bound(self) -> list[str]:
         """The servers beside which the generator used nearly a core: they could do more."""
-        sides = {"respq": self.respq, "redis": self.redis}
+        sides = {"respq": self.respq, self.other: self.redis}
         return [
             name
             for name, rounds in sides.items()
@@ -78,7 +83,7 @@ class RowOutcome:
             "hit": self.hit,
             "client_bound": self.client_bound,
             "respq": side_json(self.respq),
-            "redis": side_json(self.redis),
+            self.other: side_json(self.redis),
         }
 
 

@@ -81,14 +81,21 @@ def adds(
     return [command(b"XADD", key, *options, b"*", *one) for one in fields]
 
 
+def adds_once(key: bytes, fields: Sequence[tuple[bytes, ...]], producer: bytes) -> list[bytes]:
+    """XADD commands with an iid each."""
+    return [
+        command(b"XADD", key, b"IDMP", producer, b"%016d" % number, b"*", *one)
+        for number, one in enumerate(fields)
+    ]
+
+
 def group_read(
-    key: bytes, group: bytes, consumer: bytes, count: int, block_ms: int | None = None
+    key: bytes, group: bytes, consumer: bytes, count: int, options: Sequence[bytes] = ()
 ) -> bytes:
     """XREADGROUP of new entries."""
-    block = () if block_ms is None else (b"BLOCK", b"%d" % block_ms)
     return command(
         *(b"XREADGROUP", b"GROUP", group, consumer, b"COUNT", b"%d" % count),
-        *(*block, b"STREAMS", key, b">"),
+        *(*options, b"STREAMS", key, b">"),
     )
 
 

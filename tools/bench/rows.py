@@ -1,10 +1,13 @@
-"""What is measured beside redis-server: one class for each kind of work.
+"""What is measured beside redis-server, or beside respq itself: one class for each kind of work.
 
 A row prepares a server (``prepare``) and is then measured for a number of rounds (``round``). It
 insists that the server did the work: what was delivered is what was there, what was acknowledged is
 what was taken. Rows of writes go on until respq has flushed three memtables and end on a stream of
 millions of entries (of kilobyte values: as many as the time gives); redis-server's round then lasts
 as long as respq's did.
+
+A row that is ``beside_itself`` says what an option costs: two respqs run, and the one called PLAIN
+does the same work without it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from tools.bench.generator import Load, LoadFailed, run_load
 from tools.bench.loadgen import PartJob
 
 KEY = b"bench"
+PLAIN = "plain"
+BACKLOG = 1_000_000
 WRITE_S_MAX = 240.0
 FILL_CONNECTIONS = 20
 FILL_DEPTH = 100
@@ -67,13 +72,14 @@ class Round:
 
 @dataclass(frozen=True)
 class Row(ABC):
-    """Work whose rate is compared; ``goal`` is the least ratio to redis-server."""
+    """Work whose rate is compared; ``goal`` is the least ratio to the other server."""
 
     name: str
     title: str
     goal: float
     unit: str
     appendfsync: str = "everysec"
+    beside_itself: bool = False
 
     @abstractmethod
     def prepare(self, server: Contender, scale: Scale) -> None:
@@ -119,7 +125,7 @@ class Add(Row):
             server.control.delete(KEY)
         before = server.control.xlen(KEY)
         flushed = server.flushes()
-        part = PartJob("repeat", 50, [add_commands(KEY, self.options, self.order)], self.depth)
+        part = PartJob("repeat", 50, [self.commands(server)], self.depth)
 
         def enough(elapsed_s: float) -> bool:
             return elapsed_s >= scale.seconds and flushes_since(server, flushed) >= scale.flushes
@@ -137,6 +143,21 @@ class Add(Row):
         flushes = None if flushed is None else flushes_since(server, flushed)
         return rounded(load, added, flushes=flushes)
 
+    def commands(self, server: Contender) -> Sequence[bytes]:
+        """What is sent, over and over."""
+        return add_commands(KEY, self.options, self.order)
+
+
+@dataclass(frozen=True)
+class AddOnce(Add):
+    """XADD with IDMP: an iid that comes again was pushed out by later ones, so each is new."""
+
+    def commands(self, server: Contender) -> Sequence[bytes]:
+        """What is sent, over and over."""
+        if not is_measured(server):
+            return add_commands(KEY)
+        return payload.adds_once(KEY, payload.sensor_fields(payload.POOL), b"producer")
+
 
 @dataclass(frozen=True)
 class Circle(Row):
@@ -152,7 +173,7 @@ class Circle(Row):
         key = b"circle-%d" % number
         server.control.xgroup_create(key, b"g", 0, mkstream=True)
         reads = [
-            [payload.group_read(key, b"g", b"c%d" % one, 1, block_ms=0)]
+            [payload.group_read(key, b"g", b"c%d" % one, 1, (b"BLOCK", b"0"))]
             for one in range(self.clients)
         ]
         load = run_load(
@@ -186,14 +207,16 @@ class GroupRead(Row):
         while sum(one.elapsed_s for one in passes) < scale.seconds:
             group = b"g%d" % len(passes)
             server.control.xgroup_create(KEY, group, 0)
+            left = length - self.begin(server, group)
+            options = self.options(server)
             reads = [
-                [payload.group_read(KEY, group, b"c%d" % one, 100)] * self.depth
+                [payload.group_read(KEY, group, b"c%d" % one, 100, options)] * self.depth
                 for one in range(self.clients)
             ]
             part = PartJob("drain", self.clients, reads, self.depth, entries_depth=2)
             load = run_load(server, [part], FILL_S_MAX)
             delivered = load.parts[0]["entries"]
-            insist(delivered == length, server, f"{length} entries, {delivered} delivered")
+            insist(delivered == left, server, f"{left} entries, {delivered} delivered")
             server.control.xgroup_destroy(KEY, group)
             passes.append(rounded(load, delivered))
         return replace(
@@ -201,6 +224,41 @@ class GroupRead(Row):
             done=sum(one.done for one in passes),
             elapsed_s=sum(one.elapsed_s for one in passes),
         )
+
+    def begin(self, server: Contender, group: bytes) -> int:
+        """Before a pass, untimed; how many entries are delivered then."""
+        return 0
+
+    def options(self, server: Contender) -> tuple[bytes, ...]:
+        """More words of XREADGROUP."""
+        return ()
+
+
+@dataclass(frozen=True)
+class ClaimNothing(GroupRead):
+    """XREADGROUP with CLAIM, and nothing is due."""
+
+    def options(self, server: Contender) -> tuple[bytes, ...]:
+        """CLAIM."""
+        return (b"CLAIM", b"3600000") if is_measured(server) else ()
+
+
+@dataclass(frozen=True)
+class Backlog(GroupRead):
+    """New entries for a group with an idle timeout and as many as BACKLOG pending."""
+
+    def begin(self, server: Contender, group: bytes) -> int:
+        """Leave the first entries of the stream pending; without the timeout they are not."""
+        options: tuple[bytes, ...] = (b"NOACK",)
+        if is_measured(server):
+            server.ask("XQ.GROUP", "SET", KEY, group, "IDLE-TIMEOUT", 3_600_000)
+            options = ()
+        wanted = min(BACKLOG, int(server.control.xlen(KEY)) // 2) // 100
+        read = payload.group_read(KEY, group, b"slow", 100, options)
+        part = PartJob("repeat", 1, [[read] * 10], 10, entries_depth=2, batches_each=wanted // 10)
+        load = run_load(server, [part], FILL_S_MAX)
+        delivered: int = load.parts[0]["entries"]
+        return delivered
 
 
 @dataclass(frozen=True)
@@ -267,6 +325,11 @@ def rounded(load: Load, done: int, flushes: int | None = None) -> Round:
         timed["p99_us"],
         flushes,
     )
+
+
+def is_measured(server: Contender) -> bool:
+    """Whether this is the respq whose option is measured (calibration has none)."""
+    return server.is_respq and server.name != PLAIN
 
 
 def insist(holds: bool, server: Contender, what: str) -> None:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from tools.bench.figures import Figure, PendingBytes, Recovery
-from tools.bench.rows import MAXLEN, Add, Circle, GroupRead, Job, Ping, Range, Row
+from tools.bench.rows import (
+    MAXLEN,
+    Add,
+    AddOnce,
+    Backlog,
+    Circle,
+    ClaimNothing,
+    GroupRead,
+    Job,
+    Ping,
+    Range,
+    Row,
+)
 
 ADDS: Final = "XADD/s"
 READ: Final = "entries/s"
@@ -40,6 +52,21 @@ ROWS: Final[tuple[Row, ...]] = (
     Range("xrange-100", "XRANGE COUNT 100, 20 clients", 2.0, READ),
     Job("job", "XREADGROUP COUNT 1, then XACK, 20 clients", 0.9, "jobs/s"),
     Ping("ping", "PING, 50 clients", 0.9, "PING/s"),
+    # What an option costs, beside the same work without it.
+    AddOnce("idmp", "XADD IDMP, 50 clients", 0.77, ADDS, beside_itself=True),
+    AddOnce("idmp-16", "XADD IDMP, pipeline 16", 0.77, ADDS, beside_itself=True, depth=16),
+    ClaimNothing(
+        *("claim", "XREADGROUP COUNT 100 CLAIM, nothing due", 0.95, READ),
+        beside_itself=True,
+        clients=4,
+        depth=8,
+    ),
+    Backlog(
+        *("backlog", "XREADGROUP COUNT 100, idle timeout, 1 M pending", 0.8, READ),
+        beside_itself=True,
+        clients=4,
+        depth=8,
+    ),
 )
 
 FIGURES: Final[tuple[Figure, ...]] = (
