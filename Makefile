@@ -8,6 +8,7 @@
 # Stamps in .venv remember what is done, so that a second call comes at once.
 
 VENV     := .venv
+PLAIN    := docs/examples/plain
 BIN      := $(VENV)/bin
 PACKAGES := lsmstore streams cluster respserver tools
 DECLARED := $(shell find $(PACKAGES) -name '*.pxd')
@@ -27,7 +28,7 @@ install: $(VENV)/stamp-built
 serve: install
 	@exec $(BIN)/respq serve $(ARGS)
 
-test: $(VENV)/stamp-dev
+test: $(VENV)/stamp-dev $(VENV)/stamp-node
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/stamp-dev
@@ -75,4 +76,10 @@ $(VENV)/stamp-built: $(VENV)/stamp-installed $(COMPILED)
 
 $(VENV)/stamp-dev: $(VENV)/stamp-built pyproject.toml
 	$(EDITABLE) '.[dev]'
+	@touch $@
+
+# ioredis, for the examples that are tested with it
+$(VENV)/stamp-node: $(PLAIN)/package.json $(PLAIN)/package-lock.json | $(VENV)/stamp-venv
+	@sh .ci/need-tools node
+	npm ci --silent --prefix $(PLAIN)
 	@touch $@

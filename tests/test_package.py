@@ -27,8 +27,8 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
 
 def test_the_wheel_holds_the_packages_and_their_declarations(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    ignored = shutil.ignore_patterns(".*", "*.so", "*.c", "build", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, source, ignore=ignored)
+    made = (".*", "*.so", "*.c", "build", "*.egg-info", "__pycache__", "node_modules")
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*made))
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     done = run(
         *wheel, "--wheel-dir", tmp_path, source, RESPQ_SETUP="without-extensions", PIP_NO_INDEX="1"
@@ -52,6 +52,17 @@ def test_a_missing_compiler_is_one_clear_line() -> None:
         assert done.stderr.count("\n") == 1
         assert "needs a C compiler, and 'no-such-cc' was not found" in done.stderr
         assert "apt-get install build-essential" in done.stderr
+
+
+def test_a_missing_node_is_one_clear_line(tmp_path: Path) -> None:
+    for there, missing in ([], "node"), (["node"], "npm"):
+        for name in there:
+            (tmp_path / name).symlink_to("/bin/true")
+        done = run("/bin/sh", ".ci/need-tools", "node", PATH=str(tmp_path))
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert f"Node.js 18 or newer with npm, and '{missing}' was not found" in done.stderr
+        assert "apt-get install nodejs npm" in done.stderr
 
 
 def test_an_old_python_is_one_clear_line() -> None:

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("lsmstore", "streams", "cluster", "respserver", "tools")
 FOLDERS = (*PACKAGES, "tests", "docs", "stubs", ".ci")
 ROOT_FILES = ("setup.py", "pyproject.toml", "Makefile", "README.md", "ARCHITECTURE.md")
-SUFFIXES = {".py", ".pyi", ".pxd", ".md", ".toml", ".txt", ""}
+SUFFIXES = {".py", ".pyi", ".pxd", ".mjs", ".md", ".toml", ".txt", ""}
+NOT_OURS = {"__pycache__", "node_modules"}
 THIS = "tests/test_tidy.py"
 
 LINES_MAX = 600
@@ -45,7 +46,8 @@ def files() -> Iterator[str]:
             yield name
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*")):
-            if file.is_file() and file.suffix in SUFFIXES and "__pycache__" not in file.parts:
+            ours = file.suffix in SUFFIXES and NOT_OURS.isdisjoint(file.parts)
+            if ours and file.is_file():
                 yield file.relative_to(ROOT).as_posix()
 
 
