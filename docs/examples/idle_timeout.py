@@ -393,7 +393,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave through the finally clauses
     ioredis, missing = ioredis_command()
     if missing:
-        console.print(missing)
+        console.print(missing, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="respq-idle-") as home, server(Path(home)) as port:
         account = Story(port, ioredis, console).run()
     print_account(account, console)
