@@ -1,7 +1,7 @@
 # Everything starts here; needs Python 3.11 or newer, a C compiler and make.
 #
 #   make serve      build, install into .venv and start on 127.0.0.1:6379, data in ./respq-data
-#   make test       the same set-up, then all tests
+#   make test       the same set-up and ioredis (needs Node.js and npm), then all tests
 #   make install    only the set-up; ends with .venv/bin/respq
 #   make lint types bench crash docs format clean
 #

@@ -12,9 +12,10 @@ from respserver.version import OLDEST, level_of
 HEAD = """# Commands
 
 This page is made from the declarations in `respserver/commands/` by `make docs`; `COMMAND DOCS`
-tells the same. They are Redis' commands, with Redis' answers to the byte as of the version in
-`redis-version`; what came after 7.4 says with which, and a server that presents an older version
-does not have it. Anything else is answered `ERR unknown command`.
+tells the same. Those that begin with `XQ.` are respq's own. The others are Redis' commands, with
+Redis' answers as of the version in `redis-version`; what came after 7.4 says with which, and a
+server that presents an older version does not have it. Anything else is answered `ERR unknown
+command`.
 """
 
 TITLES = {"stream": "Streams", "generic": "Keys", "string": "Strings"}
