@@ -293,12 +293,15 @@ class Story:
                         self.programs[name].answer()
 
     def answer_slow(self, entry_id: str) -> None:
-        """The slow worker has prolonged its hold; end its work if that took long enough."""
+        """The slow worker has prolonged its hold; end its work if that took long enough.
+
+        It is kept busy until the others have done what came back, which it would else read, too.
+        """
         if entry_id == self.slow_id:
             seconds, microseconds = self.client.time()
             now_ms = seconds * 1000 + microseconds // 1000
             self.slow_ms = now_ms - self.deliveries[entry_id][1].at_ms
-            if self.slow_ms < SLOW_MS:
+            if self.slow_ms < SLOW_MS or not self.held <= self.acknowledged.keys():
                 return
         self.programs["slow"].answer()
 
