@@ -1,6 +1,7 @@
 """Looking at pending entries and taking them over: XPENDING, XCLAIM, XAUTOCLAIM.
 
-A pending entry whose stream entry is gone is never handed out: the claims drop it on the way.
+A pending entry whose stream entry is gone is never handed out: the claims drop it on the way. One
+that was released (XNACK) is claimed whatever idle time is asked for.
 """
 
 from __future__ import annotations
@@ -253,7 +254,11 @@ def xclaim(call: Call) -> list[object]:
     claimed: dict[ID, tuple[int, int]] = {}
     gone: list[ID] = []
     for id in claim.wanted:
-        state = claimed.get(id) or pending_state(group, id)
+        state = claimed.get(id)
+        released = False
+        if state is None and (row := group.pending.get(*id)) is not None:
+            released = row[0] == NOBODY
+            state = row[1:]
         entry = stream.entry(*id)
         if entry is None:
             if state is not None:
@@ -263,7 +268,7 @@ def xclaim(call: Call) -> list[object]:
             if not claim.force:
                 continue
             state = (call.now_ms, 1)
-        elif claim.idle_min_ms and call.now_ms - state[0] < claim.idle_min_ms:
+        elif not released and claim.idle_min_ms and call.now_ms - state[0] < claim.idle_min_ms:
             continue
         count = state[1]
         if claim.retry_count >= 0:
@@ -278,12 +283,6 @@ def xclaim(call: Call) -> list[object]:
     consumer = see(call, stream, group, call.argv[3])
     hand_over(call, stream, group, consumer, claimed, gone)
     return reply
-
-
-def pending_state(group: Group, id: ID) -> tuple[int, int] | None:
-    """(delivered_ms, count) of a pending entry."""
-    row = group.pending.get(*id)
-    return None if row is None else (row[1], row[2])
 
 
 def scan(group: Group, start: ID) -> Iterator[Row]:
@@ -345,7 +344,7 @@ def xautoclaim(call: Call) -> list[object]:
     gone: list[ID] = []
     cursor = ids.MIN_ID
     attempts = left * SCANNED_PER_CLAIMED
-    for ms, seq, _, delivered_ms, count in scan(group, start):
+    for ms, seq, owner, delivered_ms, count in scan(group, start):
         if left == 0 or attempts == 0:
             cursor = (ms, seq)
             break
@@ -354,7 +353,7 @@ def xautoclaim(call: Call) -> list[object]:
         if entry is None:
             gone.append((ms, seq))
             left -= 1
-        elif idle_min_ms <= 0 or call.now_ms - delivered_ms >= idle_min_ms:
+        elif owner == NOBODY or idle_min_ms <= 0 or call.now_ms - delivered_ms >= idle_min_ms:
             claimed[ms, seq] = (call.now_ms, count if just_id else min(count + 1, ids.U64_MAX))
             reply.append(ids.text((ms, seq)) if just_id else Raw(entry))
             left -= 1
