@@ -195,6 +195,7 @@ class Config:
         "Seconds for which a new stream remembers the idempotent IDs of XADD with IDMP; XCFGSET "
         "changes it for one stream.",
         live=True,
+        since="8.6.0",
     )
     stream_idmp_maxsize: int = setting(
         Integer(1, 10000),
@@ -203,6 +204,7 @@ class Config:
         "How many idempotent IDs of one producer a new stream remembers; XCFGSET changes it for "
         "one stream.",
         live=True,
+        since="8.6.0",
     )
     proto_max_bulk_len: int = setting(
         Memory(MB), 512 * MB, "limits", "The longest argument that a client may send.", live=True
