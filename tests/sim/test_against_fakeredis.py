@@ -1,4 +1,4 @@
-"""CLAIM, XNACK, MAXCOUNT and MAXSIZE: the same commands to respq and to fakeredis, the same replies.
+"""CLAIM, XNACK, MAXCOUNT, MAXSIZE: the same commands to respq and fakeredis, the same replies.
 
 No redis-server with them is at hand, and fakeredis was written by others from the same facts. Where
 it differs from the reference the machine keeps out of the way, and a test below says why:
@@ -223,7 +223,7 @@ def shown(group: list[Any]) -> dict[bytes, Any]:
 
 TestAgainstFakeredis = AgainstFakeredis.TestCase
 TestAgainstFakeredis.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, derandomize=True
+    max_examples=40, stateful_step_count=25, deadline=None, derandomize=True
 )
 
 

@@ -1,4 +1,4 @@
-"""What the commands after Redis 8.2, and respq's own, refuse: the exact line, and nothing has changed.
+"""What respq's own commands and those after 8.2 refuse: the exact line, and nothing changed.
 
 The node holds something of each kind that a command could touch. Its dump and its place in the log
 are the same before and after.
@@ -175,7 +175,7 @@ REFUSED = {
 
 @pytest.fixture
 def node() -> SimNode:
-    """Two streams alike but for their entries: owned, released and unread ones, a policy, iids."""
+    """A stream with owned, released and unread entries, a policy and iids; and a string."""
     node = SimNode()
     for i in range(1, 6):
         node.call("XADD", "s", f"{i}-0", "f", "v")

@@ -150,3 +150,30 @@ def test_what_was_told_survives_a_crash(seed: int, appendfsync: str) -> None:
     crashes.run()
     assert crashes.points > 3 * STEPS
     print(f"{crashes.points} crashes")
+
+
+@pytest.mark.parametrize(
+    "trim",
+    [
+        ("XTRIM", "s", "MAXLEN", "~", 7),
+        ("XTRIM", "s", "MAXLEN", "~", 1, "LIMIT", 4),
+        ("XTRIM", "s", "MINID", "~", "8-0"),
+        ("XTRIM", "s", "MINID", "~", "8-0", "DELREF"),
+        ("XTRIM", "s", "MAXLEN", "~", 2, "ACKED"),
+        ("XADD", "s", "MAXLEN", "~", 7, "21-0", "f", "v"),
+    ],
+)
+def test_an_approximate_trim_is_replayed_as_what_it_took_away(trim: tuple[str | int, ...]) -> None:
+    """What nodes were then decides; the node that replays has others."""
+    node = SimNode(settings={"stream-node-max-entries": "3"})
+    node.call("XGROUP", "CREATE", "s", "g", 0, "MKSTREAM")
+    for i in range(1, 21):
+        node.call("XADD", "s", f"{i}-0", "f", "v")
+    node.call("XREADGROUP", "GROUP", "g", "c", "COUNT", 18, "STREAMS", "s", ">")
+    node.call("XACK", "s", "g", *(f"{i}-0" for i in range(1, 12)))
+    node.call(*trim)
+    before = node.raw("XRANGE", "s", "-", "+"), node.call("XPENDING", "s", "g")
+    assert 20 > node.call("XLEN", "s") > 2
+    again = node.reopen(settings={"stream-node-max-entries": "5"})
+    assert (again.raw("XRANGE", "s", "-", "+"), again.call("XPENDING", "s", "g")) == before
+    again.check()
