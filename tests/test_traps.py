@@ -61,7 +61,7 @@ TRAPS: dict[str, dict[str, list[str]]] = {
             "traps/an odd field count is a wrong number of arguments before any lookup"
         ],
         "a reference word given twice is an ID, or an error of XTRIM": [
-            "reference_words/an option of references given twice is an id to XADD and an error to XTRIM"
+            "refwords/an option of references given twice is an id to XADD and an error to XTRIM"
         ],
     },
     "Trim": {
@@ -83,10 +83,10 @@ TRAPS: dict[str, dict[str, list[str]]] = {
             "xtrim/the default limit when nodes have no entry limit is ten thousand",
         ],
         "~ with DELREF or ACKED walks entries (redis#14656)": [
-            "reference_words/an approximate trim that minds references walks entries, node by node"
+            "refwords/an approximate trim that minds references walks entries, node by node"
         ],
         "MAXLEN with ACKED stops at the limit and passes over what is referenced": [
-            "reference_words/a trim to a length passes over referenced entries and stops at the limit"
+            "refwords/a trim to a length passes over referenced entries and stops at the limit"
         ],
         "what ~ took away is logged, not that it was asked for": [
             "sim/test_crash.py::test_an_approximate_trim_is_replayed_as_what_it_took_away"
@@ -94,20 +94,20 @@ TRAPS: dict[str, dict[str, list[str]]] = {
     },
     "References": {
         "referenced is what is unread by some group or pending": [
-            "reference_words/referenced is what some group has yet to read or has pending"
+            "refwords/referenced is what some group has yet to read or has pending"
         ],
         "without groups nothing is (redis#14769)": [
-            "reference_words/where there are no groups nothing is referenced"
+            "refwords/where there are no groups nothing is referenced"
         ],
-        "XDELEX replies -1, 1, 2": ["reference_words/XDELEX says of each id what became of it"],
+        "XDELEX replies -1, 1, 2": ["refwords/XDELEX says of each id what became of it"],
         "-1 of XACKDEL is not pending in this group": [
-            "reference_words/XACKDEL says that an id is not pending in this group"
+            "refwords/XACKDEL says that an id is not pending in this group"
         ],
         "DELREF cleans up dangling references": [
-            "reference_words/DELREF cleans up what refers to entries that are long gone"
+            "refwords/DELREF cleans up what refers to entries that are long gone"
         ],
         "XDELEX ACKED of a future ID is 2": [
-            "reference_words/XDELEX ACKED takes an id that is not there yet for one to be read"
+            "refwords/XDELEX ACKED takes an id that is not there yet for one to be read"
         ],
     },
     "Idempotent production": {
