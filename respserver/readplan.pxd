@@ -55,5 +55,6 @@ cdef class ReadPlan(ReadArgs):
     cdef void want_rows(self, Py_ssize_t n) noexcept
     cdef void want_aged(self, Py_ssize_t n) noexcept
     cdef void note_gone(self, Row* row) noexcept
+    cdef int64_t head_size(self, Py_ssize_t key_len) noexcept
     cdef int count_row(self, Stream stream, Py_ssize_t k, int64_t now_ms, bint claimed) except -1
     cdef int cap_size(self, Stream stream, Part* part) except -1

@@ -89,9 +89,8 @@ class ReadPlan(ReadArgs):
         part.n = 0
         if stream is None:
             return 0
-        if self.maxsize > 0:
-            key: cython.Py_ssize_t = context.args.n[self.first + i]
-            self.size += key + num_len(key) + (9 if self.proto == 2 else 5)
+        before: int64_t = self.size
+        self.size += self.head_size(context.args.n[self.first + i])
         if part.kind == HISTORY:
             part.shown = True
             if self.plan_history(context, stream, self.groups[i], part):
@@ -101,11 +100,10 @@ class ReadPlan(ReadArgs):
                 return 1
             if self.plan_entries(context, i):
                 return 1
-        if self.maxsize > 0:
-            if part.shown:
-                self.size += 3 + num_len(part.rows_n + part.n)
-            else:
-                self.size -= key + num_len(key) + (9 if self.proto == 2 else 5)
+        if part.shown:
+            self.size += 3 + num_len(part.rows_n + part.n)
+        else:
+            self.size = before
         return 0
 
     # Pending entries
@@ -331,6 +329,10 @@ class ReadPlan(ReadArgs):
         if self.maxcount > 0 and cython.cast(uint64_t, self.maxcount - self.entries) < most:
             most = self.maxcount - self.entries
         return most
+
+    def head_size(self, key_len):
+        """The bytes that a stream's key takes, and in RESP2 the pair it stands in."""
+        return key_len + num_len(key_len) + (9 if self.proto == 2 else 5)
 
     def count_row(self, stream, k, now_ms, claimed):
         """A pending entry stands in the reply: what it counts for the limits."""

@@ -1,8 +1,11 @@
 """What the server does by itself for a consumer group: XQ.GROUP, a command of respq's own.
 
 IDLE-TIMEOUT: an entry that is pending for so long is delivered again, by the next plain
-``XREADGROUP ... >`` of any consumer, before new entries, the longest idle first. A consumer that
-needs longer prolongs its hold with ``XCLAIM key group itself 0 id JUSTID``.
+``XREADGROUP ... >`` of any consumer, its own included, before new entries, the longest idle first.
+A consumer that needs longer prolongs its hold with ``XCLAIM key group itself 0 id JUSTID``.
+
+Such a group is read as with CLAIM, without its reply: what was released by XNACK is due at once, in
+any mode, and what comes again stays pending whether the reader says NOACK or not.
 """
 
 from __future__ import annotations
