@@ -357,7 +357,7 @@ TRAPS: dict[str, dict[str, list[str]]] = {
         ],
     },
     "Second opinions": {
-        "fakeredis 8.10": [f"{FAKE}TestAgainstFakeredis"],
+        "fakeredis 8.10": [f"{FAKE}test_both_answer_the_same"],
         "what the commands refuse changes nothing": [f"{BAD}what_is_refused_changes_nothing"],
     },
 }
