@@ -111,9 +111,7 @@ def xpending(call: Call) -> list[object]:
         cidx = consumer.cidx
     delivered_max_ms = -1
     if query.idle_min_ms > 0:
-        delivered_max_ms = call.now_ms - query.idle_min_ms
-        if delivered_max_ms < 0:
-            return []
+        delivered_max_ms = max(call.now_ms - query.idle_min_ms, 0)  # released entries count as 0
     rows = group.pending.rows(query.start, query.end, query.count, cidx, delivered_max_ms)
     return [
         [

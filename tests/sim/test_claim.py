@@ -469,3 +469,12 @@ def test_maxsize_of_a_reader_that_waits_counts_its_own_reply_only() -> None:
     assert client.take() is not None
     node.advance(100)
     assert got(client) == [("1-0", 100, 1), ("2-0", 100, 1)]
+
+
+def test_no_idle_time_leaves_released_entries_out_of_xpending() -> None:
+    node = node_with(2)
+    read(node, "a")
+    node.call("XNACK", "s", "g", "FAIL", "IDS", 1, "2-0")
+    for idle_ms in (1, START_MS, START_MS + 1, COUNT_MAX):
+        found = node.call("XPENDING", "s", "g", "IDLE", idle_ms, "-", "+", 10)
+        assert [row[0] for row in found] == [b"2-0"], idle_ms
