@@ -334,7 +334,7 @@ class Engine:
 
     def reserve(self, record_bytes: int, frees: bool) -> None:
         """Make sure that so many more bytes of records fit in the log (see ``Call.reserve``)."""
-        wanted = self.journal.log.length + record_bytes
+        wanted = self.journal.log.length + self.kernel.cold_record_bytes() + record_bytes
         if wanted > self.verbs.log_room:
             self.verbs.log_room = self._make_room(wanted, frees)
 
@@ -455,9 +455,9 @@ class Engine:
     def _serve_line(self, line: Line) -> None:
         """Serve the readers of a group who wait for a key until one gets nothing."""
         while (first := line.first) is not None:
-            if first.cold:
-                return  # it keeps its place, and the others theirs behind it
-            if not self._try_again(first):
+            if first.cold or not self._try_again(first):
+                if first.cold:
+                    return  # it keeps its place, and the others theirs behind it
                 left_ms = first.claim_ms
                 for parked in line.sooner(left_ms):
                     waits = parked.session.blocked is parked and not parked.cold

@@ -23,6 +23,7 @@ cdef struct Part:
     uint64_t ms
     uint64_t seq
     int64_t idle_ms  # pending entries idle for so long are given first; -1: none
+    int64_t due_ms  # where nothing is given: when one will be, in wall time; -1: never
     Py_ssize_t rows_at
     Py_ssize_t rows_n
     Py_ssize_t gone_at  # pending entries that are gone and will be dropped

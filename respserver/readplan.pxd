@@ -42,13 +42,13 @@ cdef class ReadPlan(ReadArgs):
 
     cdef Py_ssize_t plan(self, VerbContext context, Session session) except -3
     cdef int plan_part(self, VerbContext context, Py_ssize_t i) except -1
-    cdef int plan_history(self, VerbContext context, Stream stream, Group group,
-                          Part* part) except -1
+    cdef int plan_history(self, VerbContext context, Py_ssize_t i) except -1
+    cdef Py_ssize_t add_given(self, Py_ssize_t i, Py_ssize_t n, uint64_t limit) except -1
     cdef int plan_due(self, VerbContext context, Py_ssize_t i) except -1
     cdef int plan_gone(self, VerbContext context, Stream stream, Group group,
                        Part* part, Py_ssize_t n) except -1
     cdef int plan_entries(self, VerbContext context, Py_ssize_t i) except -1
-    cdef int64_t find_due(self, Stream stream, Group group, int64_t idle_ms) except -2
+    cdef int find_due(self, VerbContext context, Py_ssize_t i) except -1
 
     cdef bint is_spent(self) noexcept
     cdef uint64_t limit(self, uint64_t given) noexcept
@@ -57,4 +57,4 @@ cdef class ReadPlan(ReadArgs):
     cdef void note_gone(self, Row* row) noexcept
     cdef int64_t head_size(self, Py_ssize_t key_len) noexcept
     cdef int count_row(self, Stream stream, Py_ssize_t k, int64_t now_ms, bint claimed) except -1
-    cdef int cap_size(self, Stream stream, Part* part) except -1
+    cdef int cap_size(self, VerbContext context, Stream stream, Part* part) except -1

@@ -23,6 +23,8 @@ from respserver.scan import Args
 from streams.group import Consumer, Group
 from streams.stream import Stream
 
+LOOK_FIRST = cython.declare(uint64_t, 64)  # of so many entries, where MAXSIZE may end it soon
+
 
 @cython.cclass
 class ReadPlan(ReadArgs):
@@ -65,6 +67,10 @@ class ReadPlan(ReadArgs):
             if self.plan_part(context, i):
                 return -2
             served += self.parts[i].shown
+        if served == 0 and self.block_ms >= 0:
+            for i in range(self.n):
+                if self.parts[i].idle_ms >= 0 and self.find_due(context, i):
+                    return -2
         if self.grouped:
             # beside rows, each stream may need a new consumer and a clock that is put right
             self.record_bytes += self.visited * (
@@ -93,7 +99,7 @@ class ReadPlan(ReadArgs):
         self.size += self.head_size(context.args.n[self.first + i])
         if part.kind == HISTORY:
             part.shown = True
-            if self.plan_history(context, stream, self.groups[i], part):
+            if self.plan_history(context, i):
                 return 1
         else:
             if part.kind == NEW and self.plan_due(context, i):
@@ -108,9 +114,12 @@ class ReadPlan(ReadArgs):
 
     # Pending entries
 
-    def plan_history(self, context, stream, group, part):
+    def plan_history(self, context, i):
         """What is pending for the consumer after an ID; whether blocks are cold."""
         args: Args = context.args
+        part: cython.pointer(Part) = self.parts + i
+        stream: Stream = self.streams[i]
+        group: Group = self.groups[i]
         consumer: Consumer = group.find_consumer(
             args.p[self.group_at + 1], args.n[self.group_at + 1]
         )
@@ -118,29 +127,91 @@ class ReadPlan(ReadArgs):
         k: cython.Py_ssize_t
         n: cython.Py_ssize_t = 0
         limit: uint64_t = self.limit(0)
-        if consumer is None or (part.ms == U64_MAX and part.seq == U64_MAX):
+        look: uint64_t = limit
+        entries: int64_t = self.entries
+        size: int64_t = self.size
+        if part.ms == U64_MAX and part.seq == U64_MAX:
             return 0
-        group.pending.seek(
-            part.ms + (1 if part.seq == U64_MAX else 0), part.seq + 1, cython.address(at)
-        )
-        while cython.cast(uint64_t, n) < limit:
-            self.want_rows(self.rows_n + n + 1)
-            if not group.pending.next_row(
-                cython.address(at), consumer.cidx, self.rows + self.rows_n + n
-            ):
+        if self.maxsize > 0 and look > LOOK_FIRST:
+            look = LOOK_FIRST
+        while True:
+            n = 0
+            if consumer is not None:
+                group.pending.seek(
+                    part.ms + (1 if part.seq == U64_MAX else 0), part.seq + 1, cython.address(at)
+                )
+            while consumer is not None and cython.cast(uint64_t, n) < look:
+                self.want_rows(self.rows_n + n + 1)
+                if not group.pending.next_row(
+                    cython.address(at), consumer.cidx, self.rows + self.rows_n + n
+                ):
+                    break
+                n += 1
+            more: cython.bint = cython.cast(uint64_t, n) == look and look < limit
+            if i > 0:
+                n = self.add_given(i, n, look)
+                more = more or (cython.cast(uint64_t, n) == look and look < limit)
+            if context.load_rows_or_park(stream, self.rows + self.rows_n, n):
+                return 1
+            self.entries = entries
+            self.size = size
+            part.rows_n = 0
+            for k in range(self.rows_n, self.rows_n + n):
+                if self.is_spent():
+                    more = False
+                    break
+                self.positions[k] = stream.find(self.rows[k].ms, self.rows[k].seq)
+                self.count_row(stream, k, 0, False)
+                part.rows_n += 1
+            if not more:
                 break
-            n += 1
-        if context.load_rows_or_park(stream, self.rows + self.rows_n, n):
-            return 1
-        for k in range(self.rows_n, self.rows_n + n):
-            if self.is_spent():
-                break
-            self.positions[k] = stream.find(self.rows[k].ms, self.rows[k].seq)
-            self.count_row(stream, k, 0, False)
-            part.rows_n += 1
+            look *= 4  # MAXSIZE leaves room for more
         self.rows_n += part.rows_n
         self.record_bytes += RECORD_BYTES + CLAIM_RECORD_BYTES * part.rows_n
         return 0
+
+    def add_given(self, i, n, limit):
+        """Put what the parts before give of the same stream among ``n`` rows; how many then.
+
+        Those are pending for the consumer once this part is served. The first ``limit`` stay.
+        """
+        part: cython.pointer(Part)
+        stream: Stream = self.streams[i]
+        block: Block
+        k: cython.Py_ssize_t
+        j: cython.Py_ssize_t
+        pos: uint64_t
+        ms: uint64_t = 0
+        seq: uint64_t = 0
+        found: set = set()
+        gone: set = set()
+        for k in range(i):
+            part = self.parts + k
+            if self.streams[k] is not stream or part.kind != NEW:
+                continue
+            for j in range(part.rows_at, part.rows_at + part.rows_n):
+                found.add((self.rows[j].ms, self.rows[j].seq))
+            for j in range(part.gone_at, part.gone_at + part.gone_n):
+                gone.add((self.gone[j].ms, self.gone[j].seq))
+            for pos in range(part.start, part.stop if part.n > 0 and not self.noack else 0):
+                if not stream.is_deleted(pos):
+                    block = stream.block_at(pos)
+                    block.id_at(pos - block.first_pos, cython.address(ms), cython.address(seq))
+                    found.add((ms, seq))
+        if not found and not gone:
+            return n
+        part = self.parts + i
+        after: tuple = (part.ms, part.seq)
+        for k in range(n):
+            found.add((self.rows[self.rows_n + k].ms, self.rows[self.rows_n + k].seq))
+        merged: list = sorted([id for id in found if id > after and id not in gone])
+        n = len(merged)
+        if cython.cast(uint64_t, n) > limit:
+            n = limit
+        self.want_rows(self.rows_n + n)
+        for k in range(n):
+            self.rows[self.rows_n + k].ms, self.rows[self.rows_n + k].seq = merged[k]
+        return n
 
     def plan_due(self, context, i):
         """Which pending entries are delivered again; whether blocks are cold."""
@@ -164,15 +235,29 @@ class ReadPlan(ReadArgs):
             age_max = OWNED + context.now_ms - part.idle_ms
         if not group.pending.is_due(age_max):
             return 0
+        entries: int64_t = self.entries
+        size: int64_t = self.size
+        given: set = set()
         for k in range(i):
             # the same stream twice: go on behind what it gives above
-            if self.streams[k] is stream and self.parts[k].kind == NEW:
+            if self.streams[k] is not stream:
+                continue
+            if self.parts[k].kind == NEW:
                 taken += self.parts[k].rows_n
+            elif part.idle_ms > 0:
+                for at in range(
+                    self.parts[k].rows_at, self.parts[k].rows_at + self.parts[k].rows_n
+                ):
+                    given.add((self.rows[at].ms, self.rows[at].seq))
         limit = self.limit(0)
         want = limit + taken
+        if self.maxsize > 0 and (want > LOOK_FIRST + taken or want < limit):
+            want = LOOK_FIRST + taken
         stream.need_first()
         while stream.length > 0:
-            if want < limit or want > cython.cast(uint64_t, group.pending.length):
+            if want < limit and self.maxsize == 0:
+                want = group.pending.length
+            if want > cython.cast(uint64_t, group.pending.length):
                 want = group.pending.length
             self.want_aged(want)
             n = group.pending.oldest(age_max, stream.first_ms, stream.first_seq, self.aged, want)
@@ -183,20 +268,17 @@ class ReadPlan(ReadArgs):
                 return 1
             at = self.rows_n
             for k in range(self.rows_n, self.rows_n + n):
+                if given and (self.rows[k].ms, self.rows[k].seq) in given:
+                    continue
                 pos = stream.find(self.rows[k].ms, self.rows[k].seq)
                 if pos == U64_MAX:
                     continue
                 self.rows[at] = self.rows[k]
                 self.positions[at] = pos
                 at += 1
-            if (
-                cython.cast(uint64_t, n) < want
-                or want == cython.cast(uint64_t, group.pending.length)
-                or cython.cast(uint64_t, at - self.rows_n) >= want
-            ):
-                break
-            want *= 4  # some are gone: look at more
-        if stream.length > 0:
+            self.entries = entries
+            self.size = size
+            part.rows_n = 0
             for k in range(self.rows_n + taken, at):
                 part.shown = True  # with nothing in it where its key alone was too much
                 if self.is_spent() or cython.cast(uint64_t, part.rows_n) == limit:
@@ -205,8 +287,16 @@ class ReadPlan(ReadArgs):
                 self.positions[self.rows_n + part.rows_n] = self.positions[k]
                 self.count_row(stream, self.rows_n + part.rows_n, context.now_ms, True)
                 part.rows_n += 1
-            self.rows_n += part.rows_n
-            self.record_bytes += RECORD_BYTES + CLAIM_RECORD_BYTES * part.rows_n
+            if (
+                cython.cast(uint64_t, n) < want
+                or want == cython.cast(uint64_t, group.pending.length)
+                or cython.cast(uint64_t, part.rows_n) == limit
+                or self.is_spent()
+            ):
+                break
+            want *= 4  # some are gone, or MAXSIZE leaves room: look at more
+        self.rows_n += part.rows_n
+        self.record_bytes += RECORD_BYTES + CLAIM_RECORD_BYTES * part.rows_n
         if group.idle_timeout_ms > 0:
             self.plan_gone(context, stream, group, part, n)
         return 0
@@ -247,24 +337,39 @@ class ReadPlan(ReadArgs):
         self.record_bytes += RECORD_BYTES + ROW_RECORD_BYTES * part.gone_n
         return 0
 
-    def find_due(self, stream, group, idle_ms):
-        """When the next pending entry falls due; -1 if none will. Entries that are gone do not."""
+    def find_due(self, context, i):
+        """Find when the next pending entry falls due, for ``wait``; whether blocks are cold.
+
+        ``due_ms`` is -1 if none will: entries that are gone do not.
+        """
+        part: cython.pointer(Part) = self.parts + i
+        stream: Stream = self.streams[i]
+        group: Group = self.groups[i]
         want: cython.Py_ssize_t = 1
         n: cython.Py_ssize_t
         k: cython.Py_ssize_t
-        row: Row
+        delivered_ms: uint64_t
+        part.due_ms = -1
         stream.need_first()
         while stream.length > 0:
             self.want_aged(want)
             n = group.pending.oldest(U64_MAX, stream.first_ms, stream.first_seq, self.aged, want)
+            self.want_rows(self.rows_n + n)
             for k in range(n):
-                if stream.find(self.aged[k].ms, self.aged[k].seq) != U64_MAX:
-                    group.pending.read_aged(self.aged + k, cython.address(row))
-                    return cython.cast(int64_t, row.delivered_ms) + idle_ms
+                group.pending.read_aged(self.aged + k, self.rows + self.rows_n + k)
+            if context.load_rows_or_park(stream, self.rows + self.rows_n, n):
+                return 1
+            for k in range(self.rows_n, self.rows_n + n):
+                if stream.find(self.rows[k].ms, self.rows[k].seq) != U64_MAX:
+                    delivered_ms = self.rows[k].delivered_ms
+                    if delivered_ms > context.now_ms:  # the clock was ahead
+                        delivered_ms = context.now_ms
+                    part.due_ms = cython.cast(int64_t, delivered_ms) + part.idle_ms
+                    return 0
             if n < want:
                 break
             want *= 8
-        return -1
+        return 0
 
     # Entries of the stream
 
@@ -305,11 +410,12 @@ class ReadPlan(ReadArgs):
         part.shown = True
         if self.is_spent():
             return 0
-        part.n = part.stop - part.start - stream.deleted_between(part.start, part.stop)
-        if context.load_or_park(stream, part.start, part.stop):
-            return 1
         if self.maxsize > 0:
-            self.cap_size(stream, part)
+            if self.cap_size(context, stream, part):
+                return 1
+        elif context.load_or_park(stream, part.start, part.stop):
+            return 1
+        part.n = part.stop - part.start - stream.deleted_between(part.start, part.stop)
         self.entries += part.n
         self.record_bytes += RECORD_BYTES + ROW_RECORD_BYTES * part.n
         return 0
@@ -353,24 +459,41 @@ class ReadPlan(ReadArgs):
             self.size += 6 + num_len(now_ms - row.delivered_ms) + num_len(row.count)
         return 0
 
-    def cap_size(self, stream, part):
-        """Let a stream give no more entries than MAXSIZE allows."""
-        block: Block = None
+    def cap_size(self, context, stream, part):
+        """Let a stream give no more entries than MAXSIZE allows; whether blocks are cold.
+
+        Looks at few entries first, so that a small reply does not read a large stream.
+        """
+        block: Block
         i: cython.Py_ssize_t
-        pos: uint64_t = part.start
-        n: uint64_t = 0
-        while pos < part.stop:
-            if not stream.is_deleted(pos):
-                if self.size >= self.maxsize and (self.entries > 0 or n > 0):
-                    break
-                if block is None or pos >= block.first_pos + block.count:
-                    block = stream.block_at(pos)
-                i = pos - block.first_pos
-                self.size += block.end_of(i) - block.start_of(i) + (8 if self.claim_ms >= 0 else 0)
-                n += 1
-            pos += 1
+        stop: uint64_t = part.stop
+        look: uint64_t = LOOK_FIRST
+        pos: uint64_t
+        n: uint64_t
+        size: int64_t
+        while True:
+            part.stop = stream.take_until(part.start, stop, look)
+            if context.load_or_park(stream, part.start, part.stop):
+                return 1
+            block = None
+            size = self.size
+            n = 0
+            pos = part.start
+            while pos < part.stop:
+                if not stream.is_deleted(pos):
+                    if size >= self.maxsize and (self.entries > 0 or n > 0):
+                        break
+                    if block is None or pos >= block.first_pos + block.count:
+                        block = stream.block_at(pos)
+                    i = pos - block.first_pos
+                    size += block.end_of(i) - block.start_of(i) + (8 if self.claim_ms >= 0 else 0)
+                    n += 1
+                pos += 1
+            if pos < part.stop or part.stop == stop:
+                break
+            look *= 4
         part.stop = pos
-        part.n = n
+        self.size = size
         return 0
 
     # Memory

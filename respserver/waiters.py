@@ -18,6 +18,8 @@ from respserver.session import Session
 
 Key = tuple[int, bytes]
 
+# What is no longer watched leaves the heap when it comes up, or when it is most of the heap.
+STALE_MAX = 64
 NEVER_MS = 1 << 63
 """For a client that claims nothing: no entry is pending for so long."""
 
@@ -160,6 +162,9 @@ class Waiters:
         if known_ms is None or due_ms < known_ms:
             self._due_of[key, group] = due_ms
             heapq.heappush(self._due, (due_ms, key, group))
+            if len(self._due) > 2 * len(self._due_of) + STALE_MAX:
+                self._due = [(ms, *where) for where, ms in self._due_of.items()]
+                heapq.heapify(self._due)
 
     def take_due(self, now_ms: int) -> list[Key]:
         """The keys with groups whose entries have fallen due; they are no longer watched."""

@@ -88,7 +88,7 @@ def xadd(context, session):
             trim.references == ACKED,
             (new.ms, new.seq, new_node),
         )
-        context.reserve(wire + args.n[1] + RECORD_BYTES + plan.record_bytes, False)
+        context.reserve(wire + args.n[1] + iid_bytes + RECORD_BYTES + plan.record_bytes, False)
 
     if stream is None:
         stream = context.journal.create_stream(context.keys.namespaces[session.db], args.word(1))

@@ -10,7 +10,7 @@ waits is read again from the start.
 from __future__ import annotations
 
 import cython
-from cython.cimports.libc.stdint import int64_t, uint64_t
+from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.libc.string import memcpy
 from cython.cimports.lsmstore.buf import U64_MAX
 
@@ -228,7 +228,6 @@ class Reader(ReadPlan):
         """Nothing to give yet: leave behind what the client waits for."""
         args: Args = context.args
         i: cython.Py_ssize_t
-        due_ms: int64_t
         group: Group
         key: tuple
         context.wait_keys = []
@@ -238,10 +237,9 @@ class Reader(ReadPlan):
             context.wait_keys.append(key)
             if self.parts[i].idle_ms >= 0:
                 group = self.groups[i]
-                due_ms = self.find_due(self.streams[i], group, self.parts[i].idle_ms)
-                group.unwatched = due_ms < 0
-                if due_ms >= 0:
-                    context.wait_due.append((key, due_ms))
+                group.unwatched = self.parts[i].due_ms < 0
+                if self.parts[i].due_ms >= 0:
+                    context.wait_due.append((key, self.parts[i].due_ms))
         context.wait_group = args.word(self.group_at) if self.group_at else None
         context.wait_idle_ms = self.claim_ms
         context.retry = self.wire(context)

@@ -4,6 +4,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from streams.chunk cimport Chunk, age_of, lower_bound, ms_of, seq_of, tighten
 
 
+cdef enum:
+    LOOSE_MAX = 64
+
+
 # Row ``i`` of a chunk, as long as the list does not change.
 cdef struct Aged:
     uint64_t age
@@ -18,6 +22,7 @@ cdef class AgeHeap:
     cdef Chunk** chunks
     cdef Py_ssize_t n
     cdef Py_ssize_t cap
+    cdef Chunk* loose[LOOSE_MAX]
 
     cdef void push(self, Chunk* c) noexcept
     cdef void remove(self, Chunk* c) noexcept

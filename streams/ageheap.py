@@ -80,7 +80,8 @@ class AgeHeap:
         """The ``want`` oldest rows no younger than ``age_max`` with IDs from the floor on.
 
         Writes them to ``out``, oldest first, by ID where ages are equal; returns how many.
-        Chunks that can have none of them are not looked at.
+        Chunks that can have none of them are not looked at; bounds that proved too low are set
+        right.
         """
         stack: uint32_t[128]  # at each of at most 32 levels, two children wait
         depth: cython.int = 0
@@ -89,6 +90,8 @@ class AgeHeap:
         c: cython.pointer(Chunk)
         i: uint32_t
         row: Aged
+        loose_n: cython.int = 0
+        matched: cython.bint
         if want == 0:
             return 0
         self.settle()
@@ -102,10 +105,13 @@ class AgeHeap:
             if c.oldest > age_max or (n == want and not may_precede(c, out)):
                 continue
             i = 0
+            matched = False
             if ms_of(c, 0) < floor_ms or (ms_of(c, 0) == floor_ms and seq_of(c, 0) < floor_seq):
                 i = lower_bound(c, floor_ms, floor_seq)
+                matched = True  # what is below the floor may be as old as the bound says
             while i < c.n:
                 row.age = age_of(c, i)
+                matched = matched or row.age <= age_max
                 if row.age <= age_max and (n < want or row.age <= out[0].age):
                     row.ms = ms_of(c, i)
                     row.seq = seq_of(c, i)
@@ -119,12 +125,19 @@ class AgeHeap:
                         out[0] = row
                         sift_down(out, 0, n)
                 i += 1
+            if not matched and loose_n < LOOSE_MAX:
+                self.loose[loose_n] = c
+                loose_n += 1
             if 2 * at + 2 < self.n:
                 stack[depth] = cython.cast(uint32_t, 2 * at + 2)
                 depth += 1
             if 2 * at + 1 < self.n:
                 stack[depth] = cython.cast(uint32_t, 2 * at + 1)
                 depth += 1
+        while loose_n > 0:
+            loose_n -= 1
+            tighten(self.loose[loose_n])
+            self.changed(self.loose[loose_n])
         at = n
         while at > 1:
             at -= 1

@@ -319,7 +319,7 @@ class Keyspace:
         stream.attach(self.store.runs(sid))
         if stream.next_gid > 1:
             self._load_groups(stream)
-        if stream.max_deleted_id != (0, 0):
+        if stream.has_holes:
             for row_key, value in self.store.scan_rows(*rowkeys.sid_bounds(b"X", sid)):
                 stream.load_page(rowkeys.suffix(row_key), value)
         if stream.producers is not None:

@@ -421,6 +421,11 @@ class Stream(NodedEntries):
         """Take the cold parts of a stream that was just loaded, oldest first."""
         self.runs = [run for run in runs if run.end_pos > self.mark_pos]
 
+    @property
+    def has_holes(self) -> bool:
+        """Whether entries above the mark are deleted, as the header tells before their pages do."""
+        return self.length != self.end_pos - self.mark_pos
+
     def load_page(self, number: int, data: bytes) -> None:
         """Take a page of deleted positions of a stream that was just loaded."""
         page: DeletedPage = DeletedPage.load(data)
