@@ -175,6 +175,9 @@ def test_the_goals_are_those_agreed() -> None:
         "xrange-100": (2.0, "everysec"),
         "job": (0.9, "everysec"),
         "ping": (0.9, "everysec"),
+        "idmp": (0.77, "everysec"),
+        "idmp-16": (0.77, "everysec"),
+        "claim": (0.95, "everysec"),
     }
     assert isinstance(next(row for row in ROWS if row.name == "ping"), Ping)
     assert all(isinstance(row, Row) for row in ROWS)

@@ -25,7 +25,6 @@ from tools.bench.loadgen import PartJob
 
 KEY = b"bench"
 PLAIN = "plain"
-BACKLOG = 1_000_000
 WRITE_S_MAX = 240.0
 FILL_CONNECTIONS = 20
 FILL_DEPTH = 100
@@ -207,7 +206,6 @@ class GroupRead(Row):
         while sum(one.elapsed_s for one in passes) < scale.seconds:
             group = b"g%d" % len(passes)
             server.control.xgroup_create(KEY, group, 0)
-            left = length - self.begin(server, group)
             options = self.options(server)
             reads = [
                 [payload.group_read(KEY, group, b"c%d" % one, 100, options)] * self.depth
@@ -216,7 +214,7 @@ class GroupRead(Row):
             part = PartJob("drain", self.clients, reads, self.depth, entries_depth=2)
             load = run_load(server, [part], FILL_S_MAX)
             delivered = load.parts[0]["entries"]
-            insist(delivered == left, server, f"{left} entries, {delivered} delivered")
+            insist(delivered == length, server, f"{length} entries, {delivered} delivered")
             server.control.xgroup_destroy(KEY, group)
             passes.append(rounded(load, delivered))
         return replace(
@@ -224,10 +222,6 @@ class GroupRead(Row):
             done=sum(one.done for one in passes),
             elapsed_s=sum(one.elapsed_s for one in passes),
         )
-
-    def begin(self, server: Contender, group: bytes) -> int:
-        """Before a pass, untimed; how many entries are delivered then."""
-        return 0
 
     def options(self, server: Contender) -> tuple[bytes, ...]:
         """More words of XREADGROUP."""
@@ -241,24 +235,6 @@ class ClaimNothing(GroupRead):
     def options(self, server: Contender) -> tuple[bytes, ...]:
         """CLAIM."""
         return (b"CLAIM", b"3600000") if is_measured(server) else ()
-
-
-@dataclass(frozen=True)
-class Backlog(GroupRead):
-    """New entries for a group with an idle timeout and as many as BACKLOG pending."""
-
-    def begin(self, server: Contender, group: bytes) -> int:
-        """Leave the first entries of the stream pending; without the timeout they are not."""
-        options: tuple[bytes, ...] = (b"NOACK",)
-        if is_measured(server):
-            server.ask("XQ.GROUP", "SET", KEY, group, "IDLE-TIMEOUT", 3_600_000)
-            options = ()
-        wanted = min(BACKLOG, int(server.control.xlen(KEY)) // 2) // 100
-        read = payload.group_read(KEY, group, b"slow", 100, options)
-        part = PartJob("repeat", 1, [[read] * 10], 10, entries_depth=2, batches_each=wanted // 10)
-        load = run_load(server, [part], FILL_S_MAX)
-        delivered: int = load.parts[0]["entries"]
-        return delivered
 
 
 @dataclass(frozen=True)
