@@ -53,6 +53,7 @@ cdef class ReadPlan(ReadArgs):
     cdef bint is_spent(self) noexcept
     cdef uint64_t limit(self, uint64_t given) noexcept
     cdef void want_rows(self, Py_ssize_t n) noexcept
+    cdef void give_back(self) noexcept
     cdef void want_aged(self, Py_ssize_t n) noexcept
     cdef void note_gone(self, Row* row) noexcept
     cdef int64_t head_size(self, Py_ssize_t key_len) noexcept

@@ -23,6 +23,7 @@ from respserver.scan import Args
 from streams.group import Consumer, Group
 from streams.stream import Stream
 
+ROWS_KEPT_MAX = cython.declare(cython.Py_ssize_t, 16384)
 LOOK_FIRST = cython.declare(uint64_t, 64)  # of so many entries, where MAXSIZE may end it soon
 
 
@@ -511,6 +512,18 @@ class ReadPlan(ReadArgs):
         )
         if self.rows == cython.NULL or self.positions == cython.NULL:
             abort()
+
+    def give_back(self):
+        """After a plan that was large, its memory is free for others."""
+        if self.rows_cap > ROWS_KEPT_MAX or self.aged_cap > ROWS_KEPT_MAX:
+            free(self.rows)
+            free(self.positions)
+            free(self.aged)
+            self.rows = cython.NULL
+            self.positions = cython.NULL
+            self.aged = cython.NULL
+            self.rows_cap = 0
+            self.aged_cap = 0
 
     def want_aged(self, n):
         """Make room for the ``n`` oldest rows of a group."""

@@ -43,6 +43,7 @@ class Reader(ReadPlan):
         self.find(context, session)
         served = self.plan(context, session)
         if served < -1:
+            self.give_back()
             context.retry = self.wire(context)
             return VERB_COLD
 
@@ -53,6 +54,7 @@ class Reader(ReadPlan):
             self.wait(context, session)
         self.streams.clear()
         self.groups.clear()
+        self.give_back()
         if served > 0:
             return VERB_DONE
         if self.block_ms >= 0:

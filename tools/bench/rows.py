@@ -13,6 +13,7 @@ does the same work without it.
 from __future__ import annotations
 
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ MAXLEN = 10_000
 ADDERS = 50
 IIDS = 512  # of one producer; more than are remembered
 CPU_TICK_S = 0.01
+SETTLE_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,7 @@ class Backlog(GroupRead):
             "fill", 1, [[read] * 10], 10, entries_depth=2, batches_each=max(1, wanted // 1000)
         )
         delivered: int = run_load(server, [part], FILL_S_MAX).parts[0]["entries"]
+        settle(server)
         return delivered
 
 
@@ -346,6 +349,16 @@ def insist(holds: bool, server: Contender, what: str) -> None:
 def flushes_since(server: Contender, before: int | None) -> int:
     """How many memtables were flushed since ``before``."""
     return (server.flushes() or 0) - (before or 0)
+
+
+def settle(server: Contender) -> None:
+    """Wait until what was written so far is flushed, so that no timed part pays for it."""
+    before = server.flushes()
+    if before is None:
+        return
+    server.control.save()
+    while flushes_since(server, before) == 0:
+        time.sleep(SETTLE_POLL_S)
 
 
 def fill(server: Contender, key: bytes, entries: int) -> int:
