@@ -14,7 +14,8 @@ import termios
 import pytest
 
 from tests.respclient import encode
-from tests.servers import Server
+from tests.servers import REDIS_8_VERSION, Server
+from tests.wire.conftest import Starter
 
 SCRIPT = """\
 XADD s 1-1 field value
@@ -47,8 +48,9 @@ def cli(server: Server, *options: str, script: str | bytes = "", status: int = 0
 
 @pytest.mark.parametrize("options", [[], ["-3"], ["--no-raw"], ["--json"]])
 def test_a_script_prints_what_it_prints_with_redis(
-    subject: Server, voice: Server, options: list[str]
+    start: Starter, voice: Server, options: list[str]
 ) -> None:
+    subject = start(presents=REDIS_8_VERSION)
     cli(voice, script="FLUSHALL")
     printed = [cli(server, *options, script=SCRIPT) for server in (voice, subject)]
     hidden = [re.sub(r"(radix-tree-nodes\W+)\d+", r"\1", text) for text in printed]
