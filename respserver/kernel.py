@@ -50,6 +50,7 @@ FREEING = frozenset(
         b"xtrim",
         b"del",
         b"unlink",
+        b"getdel",
         b"flushdb",
         b"flushall",
         b"xgroup|destroy",

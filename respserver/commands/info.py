@@ -47,6 +47,11 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * PAGE_BYTES
 
 
+def peak_bytes() -> int:
+    """The most memory that the process had."""
+    return max(resident_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
 def server_section(call: Call) -> Iterable[Line]:
     server = call.server
     uptime_s = (call.now_ms - server.started_ms) // 1000
@@ -107,8 +112,7 @@ def clients_section(call: Call) -> Iterable[Line]:
 
 
 def memory_section(call: Call) -> Iterable[Line]:
-    used = resident_bytes()
-    peak = max(used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    used, peak = resident_bytes(), peak_bytes()
     total = os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
     yield "used_memory", used
     yield "used_memory_human", human(used)
@@ -158,7 +162,7 @@ def stats_section(call: Call) -> Iterable[Line]:
     yield "sync_full", 0
     yield "sync_partial_ok", 0
     yield "sync_partial_err", 0
-    yield "expired_keys", 0
+    yield "expired_keys", stats.expired_keys
     yield "evicted_keys", 0
     yield "evicted_clients", 0
     yield "keyspace_hits", stats.keyspace_hits
@@ -244,9 +248,15 @@ def cluster_section(call: Call) -> Iterable[Line]:
 
 def keyspace_section(call: Call) -> Iterable[Line]:
     for db, ns in enumerate(call.keyspace.namespaces):
-        size = call.keyspace.size(ns)
-        if size:
-            yield f"db{db}", f"keys={size},expires=0,avg_ttl=0,subexpiry=0"
+        tally = call.keyspace.tallies[ns]
+        if tally.keys:
+            yield (
+                f"db{db}",
+                (
+                    f"keys={tally.keys},expires={tally.expiring},"
+                    f"avg_ttl={tally.mean_ttl_ms(call.now_ms)},subexpiry=0"
+                ),
+            )
 
 
 def streams_section(call: Call) -> Iterable[Line]:

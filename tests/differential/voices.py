@@ -5,7 +5,6 @@ presents, which is that of the first voice wherever a voice is asked.
 * `VOICES`: every step of the transcripts that the two answer differently; `test_voices.py` proves
   the table complete and free of idle rows. ` #2` is the second occurrence of a step in its case.
 * `CORRECTED`: the steps where 8.2.3 has a defect that a later version does not have.
-* `COMMANDS_LACK`: what 8.2.3 has in its table of commands, and respq has not.
 """
 
 from __future__ import annotations
@@ -283,6 +282,9 @@ VOICES = (
             "xclaim/claiming": [
                 "a> XINFO CONSUMERS s g",
             ],
+            "moves/COPY of a stream": [
+                "a> XINFO STREAM t FULL COUNT 0",
+            ],
             "xclaim/IDLE, TIME, RETRYCOUNT": [
                 "a> XINFO STREAM s FULL",
             ],
@@ -385,6 +387,33 @@ VOICES = (
             ],
         },
     ),
+    Voice(
+        "8.2.3",
+        "A blocked command is run again since 7.2 when its stream goes away, and says so in its "
+        "own words.",
+        {
+            "moves/who waits for a stream that is renamed": ["b<"],
+            "moves/who waits for a stream that others are renamed over": ["c<"],
+            "moves/who waits while databases are swapped": ["b<"],
+            "moves/who waits while a key moves to another database": ["b<"],
+            "moves/who waits for a key that others are copied over": ["c<"],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "OBJECT HELP and MEMORY HELP were reworded; SCAN knows NOVALUES, to refuse it, since 7.4.",
+        {
+            "moves/TOUCH, RANDOMKEY, OBJECT": ["a> OBJECT HELP", "a> SCAN 0 NOVALUES"],
+            "moves/MEMORY": ["a> MEMORY HELP"],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "Small numbers are shared no more, so each key is the only one that refers to its own.",
+        {
+            "strings/OBJECT ENCODING of strings": ["a> OBJECT REFCOUNT k"],
+        },
+    ),
 )
 
 # case -> step -> the reply that a later Redis gives where 8.2.3 is wrong, and respq too.
@@ -404,10 +433,4 @@ CORRECTED: dict[str, dict[str, str]] = {
     "xreadgroup/a group and a consumer may be called STREAMS": {
         "a> COMMAND GETKEYS XREADGROUP COUNT 1 GROUP STREAMS STREAMS STREAMS s t > >": '["s" "t"]',
     },
-}
-
-# Path in COMMAND INFO or DOCS -> what respq says, where it lacks what 8.2.3 has.
-COMMANDS_LACK: dict[str, object] = {
-    # Keys do not expire yet, and SET does not claim it.
-    "set docs.tokens": [b"GET", b"KEEPTTL", b"NX", b"XX"],
 }
