@@ -27,10 +27,12 @@ from respserver.errors import ReplyError
 from respserver.expiry import Expiry
 from respserver.kernel import Kernel
 from respserver.longreply import LongReply
+from respserver.observers import Observers
 from respserver.parking import Parking, null_array
 from respserver.pump import Pump
 from respserver.release import Releaser
 from respserver.scan import Args
+from respserver.scripting.scripts import Scripts
 from respserver.session import Session
 from respserver.settings import Config
 from respserver.spec import table_at
@@ -144,8 +146,10 @@ class Engine:
         )
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
         self.sweeper = Sweeper(self.keyspace, self.journal, clock, self._make_room)
+        self.observers = Observers(self)
+        self.scripts = Scripts(self)
         self.limits = ClientLimits(config, self.sessions)
-        self._pump = Pump(store, cache, self.kernel, skin)
+        self._pump = Pump(store, cache, self.kernel, skin, self.has_replies)
         self.failed = False
         self.settings_changed(frozenset())
         self.keyspace.on_change = self.on_change
@@ -207,19 +211,27 @@ class Engine:
         if isinstance(session.blocked, Parked):
             self.parking.end(session.blocked)
         session.stream_reply = None
+        self.observers.forget(session)
         self.sessions.pop(session.id, None)
 
     def kill(self, session: Session) -> None:
         """Close a client's connection once its replies are out."""
         session.close_after_reply = True
+        self.has_replies(session)
+
+    def has_replies(self, session: Session) -> None:
+        """Release a client's replies with the tick."""
         if not session.queued:
             session.queued = True
             self.kernel.dirty.append(session)
         self.begin_tick()
+        if session.paused and self.limits.is_reached(session, self.clock.monotonic_ms()):
+            self._too_much_output(session)
 
     def query_limit_reached(self, session: Session) -> None:
         """A client sent more than it may without a command in it."""
         self._stats.client_query_buffer_limit_disconnections += 1
+        session.closed = True  # nothing more of it is executed or answered
         session.transport.abort()
 
     def cross_protocol(self, session: Session) -> None:
@@ -286,6 +298,7 @@ class Engine:
             self.serve_ready()
             if self.sweeper.step():
                 self._set_timer()
+            self.observers.end_tick()
             self._commit()
             self.kernel.ticking = False
             dirty = self.kernel.take_dirty()
@@ -322,6 +335,7 @@ class Engine:
     def _commit(self) -> None:
         journal = self.journal
         if journal.count:
+            self.observers.before_commit()
             self.store.commit(journal.log.view(), journal.count)
             journal.committed()
             self._log_room_changed()
@@ -389,6 +403,7 @@ class Engine:
             self.upkeep.next_deadline_ms(),
             self.sweeper.next_deadline_ms(),
             self.expiry.next_deadline_ms(),
+            self.observers.holding.next_deadline_ms,
         ]
         known = [deadline for deadline in deadlines if deadline is not None]
         self._timer_ms = min(known) if known else None
@@ -413,6 +428,11 @@ class Engine:
         self.expiry.on_timer()
         if self.sweeper.wants_tick():
             self.begin_tick()
+        self.observers.on_timer(now_ms)
+        self._set_timer()
+
+    def reset_timer(self) -> None:
+        """Something ends sooner than what was known."""
         self._set_timer()
 
     # ── long replies ─────────────────────────────────────────────────────────────────────────────
@@ -428,13 +448,19 @@ class Engine:
 
     def flush_now(self) -> None:
         """Sync the log and begin to move the memtable into segments."""
+        self.sync_now()
+        self.last_save_ms = self.now_ms
+        self.upkeep.ask_flush()
+
+    def sync_now(self) -> None:
+        """Make all that was executed durable; within a transaction the tick does."""
+        if self.kernel.within:
+            return
         try:
             self._commit()
             self.store.sync()
         except StorageError as error:
             raise self._refuse_and_fail(error) from None
-        self.last_save_ms = self.now_ms
-        self.upkeep.ask_flush()
 
     def request_shutdown(self) -> None:
         """SHUTDOWN."""
@@ -449,6 +475,7 @@ class Engine:
         self.journal.idmp_maxsize = config.stream_idmp_maxsize
         self.kernel.query_limit_bytes = config.client_query_buffer_limit
         self.kernel.set_bulk_limit(config.proto_max_bulk_len)
+        self.observers.settings_changed()
         self.limits.settings_changed(self.clock.monotonic_ms())
         self._set_timer()
 

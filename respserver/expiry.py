@@ -1,9 +1,10 @@
 """Keys that expire: deleted when somebody looks, or by the index when their time has come.
 
-Rules: an expiry is a logged DEL, like that of a client. One that finds no room in the log changes
-nothing: the key is hidden as if it were gone, and deleted later. What a command was promised of the
-log before it looked the key up stays promised. The index is followed behind the tick, in slices of
-half a millisecond. The wall clock may jump: it is looked at once a second at least.
+Rules: an expiry is a logged deletion with a record of its own kind. One that finds no room in the
+log changes nothing: the key is hidden as if it were gone, and deleted later. What a command was
+promised of the log before it looked the key up stays promised. The index is followed behind the
+tick, in slices of half a millisecond. The wall clock may jump: it is looked at once a second at
+least.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Expiry:
             return False
         finally:
             verbs.promised = promised
-        self._records.delete(ns, key)
+        self._records.delete_expired(ns, key)
         verbs.promised += record_bytes
         self._stats.expired_keys += 1
         return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lsmstore.block import Block, Run
-from respserver.session import Session
+from respserver.session import REPLIES, Session
 from respserver.waiters import NEVER_MS, Key, Line, Parked
 from streams.stream import Stream
 
@@ -163,10 +163,9 @@ class Parking:
         session = parked.session
         self.end(parked)
         self._engine.begin_tick()
-        session.say(reply)
-        if not session.queued:
-            session.queued = True
-            self._engine.kernel.dirty.append(session)
+        if session.reply_mode == REPLIES:
+            session.say(reply)
+        self._engine.has_replies(session)
         self._engine.kernel.resume(session)
 
     def unblock(self, session: Session, with_error: bool) -> bool:

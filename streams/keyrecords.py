@@ -14,6 +14,7 @@ from cython.cimports.streams.records import (
     KEY_COPY,
     KEY_DELETE,
     KEY_EXPIRE,
+    KEY_EXPIRED,
     KEY_MOVE,
     KEY_PATCH,
     KEY_STRING,
@@ -113,6 +114,12 @@ class KeyRecords:
         """Delete a key that exists."""
         self.begin(ns, key)
         self.journal.seal(KEY_DELETE)
+        self.keys.remove(ns, key)
+
+    def delete_expired(self, ns: int, key: bytes) -> None:
+        """Delete a key that exists, as its time has come."""
+        self.begin(ns, key)
+        self.journal.seal(KEY_EXPIRED)
         self.keys.remove(ns, key)
 
     def move(self, ns: int, key: bytes, to_ns: int, to_key: bytes) -> None:

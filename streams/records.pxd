@@ -37,6 +37,7 @@ cdef enum:
     KEY_MOVE = 70
     SWAP = 71
     KEY_COPY = 72
+    KEY_EXPIRED = 73
 
     FLAG_NEW_NODE = 1
     FLAG_NOACK = 1

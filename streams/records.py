@@ -35,6 +35,7 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
     KEY_MOVE        := v namespace, str key, v namespace to, str key to
     SWAP            := v database, v database
     KEY_COPY        := v namespace, v sid, str key, v expires ms (0: never), v sid copied from
+    KEY_EXPIRED     := v namespace, str key
     ids             := v n, id first, (n - 1) * step
     step            := zigzag v of the ms step, then v seq (after a step of 0: zigzag v of its step)
     run             := v start less the end of the one before, v length

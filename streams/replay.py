@@ -38,6 +38,7 @@ from cython.cimports.streams.records import (
     KEY_COPY,
     KEY_DELETE,
     KEY_EXPIRE,
+    KEY_EXPIRED,
     KEY_MOVE,
     KEY_PATCH,
     KEY_STREAM,
@@ -236,7 +237,7 @@ class Replay:
     def record(self, kind):
         """Apply one record."""
         stream: Stream
-        if KEY_STREAM <= kind <= KEY_COPY:
+        if KEY_STREAM <= kind <= KEY_EXPIRED:
             self.key_record(kind)
             return 0
         stream = self.stream()
@@ -271,7 +272,7 @@ class Replay:
             key = self.string()
             expires_ms = self.number()
             self.keys.put_string(ns, key, self.string(), expires_ms)
-        elif kind == KEY_DELETE:
+        elif kind == KEY_DELETE or kind == KEY_EXPIRED:
             self.keys.remove(ns, self.string())
         elif kind == NAMESPACE:
             self.keys.move_database(ns, self.number())

@@ -44,7 +44,8 @@ from tests.differential.machine_commands import (
     trims,
     wrong_words,
 )
-from tests.differential.transcript import DEFAULTS, Runner, mask, show, side_by_side
+from tests.differential.masks import mask
+from tests.differential.transcript import DEFAULTS, Runner, show, side_by_side
 from tests.respclient import Closed, Reply, encode, render
 from tests.servers import Server
 

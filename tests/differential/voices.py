@@ -62,6 +62,39 @@ VOICES = (
     ),
     Voice(
         "8.2.3",
+        "7.2 and 7.4 brought fields of CLIENT LIST and INFO that tell of transactions.",
+        {
+            "pubsub/subscribing": [
+                "b> PUBSUB HELP",
+                "b[client]> CLIENT LIST ID {a.id}",
+                "b[client]> CLIENT LIST ID {a.id} #2",
+                "b[client]> CLIENT LIST TYPE pubsub",
+                "b[info:pubsub_clients]> INFO clients",
+            ],
+            "transactions/CLIENT LIST shows transactions": [
+                "b[client]> CLIENT LIST ID {a.id}",
+                "b[client]> CLIENT LIST ID {a.id} #2",
+                "b[client]> CLIENT LIST ID {a.id} #3",
+                "b[client]> CLIENT LIST ID {a.id} #4",
+                "b[client]> CLIENT LIST ID {a.id} #5",
+                "b[info:watching_clients,total_watched_keys]> INFO clients",
+                "b[info:watching_clients,total_watched_keys]> INFO clients #2",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "Since 7.2 messages to the client that runs a transaction stand behind its reply.",
+        {
+            "pubsub/within a transaction": [
+                "a> EXEC",
+                "a~",
+                "a~ #2",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
         "CLIENT KILL MAXAGE came with 7.4.",
         {
             "connection/CLIENT KILL": [
@@ -183,6 +216,12 @@ VOICES = (
                 "b?",
                 "a<",
                 "b<",
+            ],
+            "transactions/a transaction wakes those who wait behind it": [
+                "b?",
+                "c?",
+                "b<",
+                "c<",
             ],
             "traps/a stream that ran dry leaves the client waiting": [
                 "b?",

@@ -14,10 +14,12 @@ from typing import Any
 import respserver.commands  # fills the table
 from lsmstore.buf import Buf
 from respserver import errors
+from respserver.pubsub import PubSub
 from respserver.replies import encode
 from respserver.settings import Config, load
 from respserver.spec import NO_AUTH, CommandSpec, Table, lookup, table_at
 from respserver.stats import ServerStats
+from respserver.tracking import Trackers
 from respserver.version import level_of
 from streams.keyrow import EMPTY_STRING, KeyRow, stream_row, string_row
 from streams.keyspace import Tally, WrongTypeError
@@ -57,11 +59,20 @@ class Session:
     no_evict: bool = False
     no_touch: bool = False
     last_command: CommandSpec | None = None
+    multi: Any = None
+    watching: Any = None
+    subscriptions: Any = None
+    tracking: Any = None
+    monitoring: bool = False
+    reply_mode: int = 0
     query_buffer_bytes: int = 0
     output_bytes: int = 0
     total_commands: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
+
+    def settle(self) -> None:
+        """A session here is never special."""
 
 
 class Keys:
@@ -188,6 +199,30 @@ class Kernel:
         return self.table[base].subcommands[sub] if sub else self.table[base]
 
 
+class Observers:
+    """Nobody looks on."""
+
+    def __init__(self) -> None:
+        self.watches: dict[bytes, None] = {}
+        self.pubsub = PubSub(lambda session, data: None)
+        self.trackers = Trackers({}, lambda session, data: None)
+
+    def settle(self) -> None:
+        """Nobody looks on."""
+
+    def forget(self, session: Session) -> None:
+        """There is nothing to forget."""
+
+
+class Scripts:
+    """There are none."""
+
+    memory_bytes = 0
+
+    def __init__(self) -> None:
+        self.bodies: dict[bytes, bytes] = {}
+
+
 @dataclass
 class Store:
     """The log's position."""
@@ -204,6 +239,8 @@ class Server:
     sessions: dict[int, Session] = field(default_factory=dict)
     stats: ServerStats = field(default_factory=ServerStats)
     store: Store = field(default_factory=Store)
+    observers: Observers = field(default_factory=Observers)
+    scripts: Scripts = field(default_factory=Scripts)
     started_ms: int = NOW_MS - 90_000_000
     last_save_ms: int = NOW_MS - 60_000
     run_id: str = "a" * 40

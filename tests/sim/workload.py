@@ -7,6 +7,7 @@ Rules of this file:
   acknowledgements, releases, claims, strings, DEL, FLUSHDB, keys that expire, are renamed, copied,
   moved to another database and swapped with it.
 * IDs in arguments are drawn from the IDs that were once given out, so most of them mean something.
+* Several commands that come at once are sometimes a transaction.
 * Values are sometimes thousands of bytes long: streams have several blocks after a few appends.
 """
 
@@ -274,6 +275,8 @@ class Driver:
         """A command or a few at once from some client; then some of what is due."""
         client = self.rng.choice(self.clients)
         pipeline = [self.work.draw() for _ in range(self.rng.choice((1, 1, 1, 3)))]
+        if len(pipeline) > 1 and self.rng.random() < 0.5:
+            pipeline = [["MULTI"], *pipeline, ["EXEC"]]
         if self.rng.random() < self.saves:
             pipeline = [["SAVE"]]
         self.asked[client.session.id] += pipeline
