@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streams.journal import Journal
+from streams.keyrecords import KeyRecords
 from streams.keyspace import Keyspace
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class Call:
     def journal(self) -> Journal:
         """Where changes are made."""
         return self.server.journal
+
+    @property
+    def key_records(self) -> KeyRecords:
+        """Where changes to keys are made."""
+        return self.server.key_records
 
     @property
     def redis_level(self) -> int:

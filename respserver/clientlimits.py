@@ -32,10 +32,19 @@ class ClientLimits:
 
     def settings_changed(self, now_ms: int) -> None:
         """Limits are in force from now on."""
-        limit = self._limit()
-        if limit.soft_bytes == 0:
-            self._above_soft.clear()
-        known = [size for size in (limit.hard_bytes, limit.soft_bytes) if size > 0]
+        normal, listening = (
+            self._config.client_output_buffer_limit[kind] for kind in ("normal", "pubsub")
+        )
+        for session_id in list(self._above_soft):
+            if self._limit(self._sessions.get(session_id)).soft_bytes == 0:
+                del self._above_soft[session_id]
+        known = [size for size in (normal.hard_bytes, normal.soft_bytes) if size > 0]
+        # who listens is looked at with each message; only what is below the usual mark counts here
+        known += [
+            size
+            for size in (listening.hard_bytes, listening.soft_bytes)
+            if 0 < size < REPORT_BYTES_MAX
+        ]
         if known or self._report_bytes is not None:
             self._report_bytes = min([REPORT_BYTES_MAX, *known])
             for session in self._sessions.values():
@@ -50,7 +59,7 @@ class ClientLimits:
 
     def is_reached(self, session: Session, now_ms: int) -> bool:
         """The transport reports much output; whether the client must be closed now."""
-        limit = self._limit()
+        limit = self._limit(session)
         waiting: int = session.transport.get_write_buffer_size()
         if 0 < limit.hard_bytes <= waiting:
             return True
@@ -62,22 +71,27 @@ class ClientLimits:
         """When to look again."""
         deadlines = [] if self._next_check_ms is None else [self._next_check_ms]
         if self._above_soft:
-            deadlines.append(min(self._above_soft.values()) + self._soft_ms())
+            deadlines.append(
+                min(
+                    since_ms + self._soft_ms(self._sessions.get(session_id))
+                    for session_id, since_ms in self._above_soft.items()
+                )
+            )
         return min(deadlines, default=None)
 
     def too_much_output(self, now_ms: int) -> list[Session]:
         """Clients that have been above the soft limit for too long."""
-        limit = self._limit()
         found = []
         for session_id, since_ms in list(self._above_soft.items()):
             session = self._sessions.get(session_id)
             if (
                 session is None
                 or session.closed
-                or session.transport.get_write_buffer_size() < limit.soft_bytes
+                or session.transport.get_write_buffer_size() < self._limit(session).soft_bytes
+                or self._limit(session).soft_bytes == 0
             ):
                 del self._above_soft[session_id]
-            elif now_ms - since_ms >= self._soft_ms():
+            elif now_ms - since_ms >= self._soft_ms(session):
                 del self._above_soft[session_id]
                 found.append(session)
         return found
@@ -94,8 +108,10 @@ class ClientLimits:
             if session.last_interaction_ms < oldest_ms and session.blocked is None
         ]
 
-    def _limit(self) -> Limit:
-        return self._config.client_output_buffer_limit["normal"]
+    def _limit(self, session: Session | None) -> Limit:
+        """A client that listens to channels is of the class ``pubsub``."""
+        listens = session is not None and session.subscriptions is not None
+        return self._config.client_output_buffer_limit["pubsub" if listens else "normal"]
 
-    def _soft_ms(self) -> int:
-        return self._limit().soft_seconds * 1000
+    def _soft_ms(self, session: Session | None) -> int:
+        return self._limit(session).soft_seconds * 1000

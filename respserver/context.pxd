@@ -29,8 +29,8 @@ cdef class VerbContext:
     cdef object on_change
     cdef object make_room
     cdef public int64_t log_room
+    cdef public int64_t promised
     cdef public uint64_t now_ms
-    cdef public uint64_t tick
     cdef public uint32_t redis_level
     cdef public int64_t node_max_bytes
     cdef public int64_t node_max_entries
@@ -48,10 +48,11 @@ cdef class VerbContext:
 
     cdef bytes recent_key
     cdef dict recent_table
+    cdef uint32_t recent_ns
     cdef Stream recent
 
     cdef Stream find_stream(self, Py_ssize_t i, Session session)
-    cdef int reserve(self, Py_ssize_t n, bint frees) except -1
+    cpdef int reserve(self, Py_ssize_t n, bint frees) except -1
     cdef bint load_or_park(self, Stream stream, uint64_t start, uint64_t stop) except -1
     cdef bint load_rows_or_park(self, Stream stream, Row* rows, Py_ssize_t n) except -1
     cdef bint load_now_or_park(self, Stream stream, list missing) except -1

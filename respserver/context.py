@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cython.cimports.libc.stdint import uint32_t
 from cython.cimports.libc.string import memcmp
 
 from respserver.errors import WRONGTYPE, ReplyError
@@ -51,6 +52,7 @@ class VerbContext:
         self.make_room = make_room
         self.log_room = 0
         self.wait_due = []
+        self.promised = 0
         self.may_park = True
         self.redis_level = OLDEST
         self.node_max_bytes = 4096
@@ -65,35 +67,48 @@ class VerbContext:
         table: dict = self.tables[session.db]
         found: object
         key: bytes
+        ns: uint32_t
+        stream: Stream = self.recent
         if (
-            self.recent is not None
+            stream is not None
             and table is self.recent_table
-            and not self.recent.dropped
+            and not stream.dropped
+            and stream.key is self.recent_key
+            and stream.ns == self.recent_ns
             and PyBytes_GET_SIZE(self.recent_key) == args.n[i]
             and memcmp(PyBytes_AS_STRING(self.recent_key), args.p[i], args.n[i]) == 0
+            and (stream.expires_ms == 0 or stream.expires_ms > self.now_ms)
         ):
-            return self.recent
+            stream.touched_ms = self.now_ms
+            return stream
         key = args.word(i)
+        ns = self.keys.namespaces[session.db]
         found = table.get(key)
-        if found is None:
-            found = self.keys.lookup(self.keys.namespaces[session.db], key)
+        if found is not None:
+            stream = found
+        if found is None or (stream.expires_ms != 0 and stream.expires_ms <= self.now_ms):
+            found = self.keys.lookup(ns, key)
             if found is None:
                 return None
-        if not isinstance(found, Stream):
-            raise ReplyError(WRONGTYPE)
-        self.recent = found
-        self.recent_key = key
+            if not isinstance(found, Stream):
+                raise ReplyError(WRONGTYPE)
+            stream = found
+        self.recent = stream
+        self.recent_key = stream.key
+        self.recent_ns = ns
         self.recent_table = table
-        self.recent.touched_tick = self.tick
-        return self.recent
+        stream.touched_ms = self.now_ms
+        return stream
 
-    def reserve(self, n, frees):
+    def reserve(self, n: cython.Py_ssize_t, frees: bool) -> int:
         """Make sure that ``n`` bytes of records fit in the log, or raise ReplyError.
 
         ``frees``: the command gives space back and may draw on the log's reserve.
         """
-        if self.journal.log.n + n > self.log_room:
-            self.log_room = self.make_room(self.journal.log.n + n, frees)
+        n += self.journal.log.n
+        if n > self.log_room:
+            self.log_room = self.make_room(n, frees)
+        self.promised = n
         return 0
 
     def load_or_park(self, stream, start, stop):

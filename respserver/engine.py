@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from cluster.slots import key_slot
-from lsmstore.block import Block, Run
 from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
@@ -25,11 +24,15 @@ from respserver.call import Call
 from respserver.clientlimits import ClientLimits
 from respserver.clock import Clock
 from respserver.errors import ReplyError
+from respserver.expiry import Expiry
 from respserver.kernel import Kernel
 from respserver.longreply import LongReply
+from respserver.observers import Observers
+from respserver.parking import Parking, null_array
 from respserver.pump import Pump
 from respserver.release import Releaser
 from respserver.scan import Args
+from respserver.scripting.scripts import Scripts
 from respserver.session import Session
 from respserver.settings import Config
 from respserver.spec import table_at
@@ -38,14 +41,14 @@ from respserver.sweeper import Sweeper
 from respserver.upkeep import Upkeep
 from respserver.verbs import Verbs
 from respserver.version import level_of
-from respserver.waiters import NEVER_MS, Key, Line, Parked, Waiters
+from respserver.waiters import Parked, Waiters
 from streams.blockcache import BlockCache
 from streams.journal import Journal
+from streams.keyrecords import KeyRecords
 from streams.keyspace import Keyspace
 from streams.replay import Replay
 from streams.stream import Stream
 
-COLD_READ_BLOCKS = 256
 # Shares of the memory budget.
 MEMTABLE_SHARE = 4
 CACHE_SHARE = 4
@@ -92,6 +95,12 @@ class Engine:
         self.skin = skin
         self.sessions: dict[int, Session] = {}
         self.waiters = Waiters()
+        self.parking = Parking(self)
+        self.park = self.parking.park
+        self.park_cold = self.parking.park_cold
+        self.serve_ready = self.parking.serve_ready
+        self.on_change = self.parking.on_change
+        self.unblock = self.parking.unblock
         self.run_id = os.urandom(20).hex()
         self.port = config.port
         self.now_ms = clock.wall_ms()
@@ -104,19 +113,30 @@ class Engine:
         cache = BlockCache(budget // CACHE_SHARE)
         self.keyspace = Keyspace(store, config.databases, key_slot, cache, budget // RESIDENT_SHARE)
         self.journal = Journal(self.keyspace)
+        self.key_records = KeyRecords(self.journal, self.keyspace)
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self._make_room)
         self.verbs.redis_level = level_of(config.redis_version)
         self.table = table_at(self.verbs.redis_level)
         self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
-        self._ready: dict[Key, None] = {}
         self._stalled: set[int] = set()
         self._timer_ms: int | None = None
         self.releaser = releaser(store, config, clock, skin, self._write, self._fail)
+        self.expiry = Expiry(
+            self.keyspace,
+            self.journal,
+            self.key_records,
+            self.verbs,
+            clock,
+            self._stats,
+            self.begin_tick,
+            self._set_timer,
+        )
         self.upkeep = Upkeep(
             self.keyspace,
             self.journal,
+            self.expiry,
             clock,
             skin,
             self.begin_tick,
@@ -126,11 +146,14 @@ class Engine:
         )
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
         self.sweeper = Sweeper(self.keyspace, self.journal, clock, self._make_room)
+        self.observers = Observers(self)
+        self.scripts = Scripts(self)
         self.limits = ClientLimits(config, self.sessions)
-        self._pump = Pump(store, cache, self.kernel, skin)
+        self._pump = Pump(store, cache, self.kernel, skin, self.has_replies)
         self.failed = False
         self.settings_changed(frozenset())
         self.keyspace.on_change = self.on_change
+        self.keyspace.on_database = self.parking.on_database
 
     # ── start and stop ───────────────────────────────────────────────────────────────────────────
 
@@ -148,6 +171,7 @@ class Engine:
         self.journal.memtable_bytes = replayed_bytes
         self.verbs.log_room = self.store.log_room
         self.recovery_ms = self.clock.monotonic_ms() - began_ms
+        self.expiry.start()
 
     def close(self, wait_for_threads: Callable[[], None]) -> None:
         """Commit and sync what is left, release replies, close the store.
@@ -185,21 +209,29 @@ class Engine:
         """A client is gone."""
         session.closed = True
         if isinstance(session.blocked, Parked):
-            self._unpark(session.blocked)
+            self.parking.end(session.blocked)
         session.stream_reply = None
+        self.observers.forget(session)
         self.sessions.pop(session.id, None)
 
     def kill(self, session: Session) -> None:
         """Close a client's connection once its replies are out."""
         session.close_after_reply = True
+        self.has_replies(session)
+
+    def has_replies(self, session: Session) -> None:
+        """Release a client's replies with the tick."""
         if not session.queued:
             session.queued = True
             self.kernel.dirty.append(session)
         self.begin_tick()
+        if session.paused and self.limits.is_reached(session, self.clock.monotonic_ms()):
+            self._too_much_output(session)
 
     def query_limit_reached(self, session: Session) -> None:
         """A client sent more than it may without a command in it."""
         self._stats.client_query_buffer_limit_disconnections += 1
+        session.closed = True  # nothing more of it is executed or answered
         session.transport.abort()
 
     def cross_protocol(self, session: Session) -> None:
@@ -255,7 +287,7 @@ class Engine:
         self.kernel.ticking = True
         self.now_ms = self.clock.wall_ms()
         self.verbs.now_ms = self.now_ms
-        self.verbs.tick += 1
+        self.keyspace.now_ms = self.now_ms
         self.skin.call_soon(self.tick)
 
     def tick(self) -> None:
@@ -266,6 +298,7 @@ class Engine:
             self.serve_ready()
             if self.sweeper.step():
                 self._set_timer()
+            self.observers.end_tick()
             self._commit()
             self.kernel.ticking = False
             dirty = self.kernel.take_dirty()
@@ -302,6 +335,7 @@ class Engine:
     def _commit(self) -> None:
         journal = self.journal
         if journal.count:
+            self.observers.before_commit()
             self.store.commit(journal.log.view(), journal.count)
             journal.committed()
             self._log_room_changed()
@@ -331,12 +365,11 @@ class Engine:
 
     def _log_room_changed(self) -> None:
         self.verbs.log_room = 0 if self.upkeep.refuses_writes else self.store.log_room
+        self.verbs.promised = 0
 
     def reserve(self, record_bytes: int, frees: bool) -> None:
         """Make sure that so many more bytes of records fit in the log (see ``Call.reserve``)."""
-        wanted = self.journal.log.length + self.kernel.cold_record_bytes() + record_bytes
-        if wanted > self.verbs.log_room:
-            self.verbs.log_room = self._make_room(wanted, frees)
+        self.verbs.reserve(self.kernel.cold_record_bytes() + record_bytes, frees)
 
     def _write(self, session: Session, data: bytes, is_last: bool, reply: LongReply | None) -> None:
         if session.closed or self.failed:
@@ -354,155 +387,12 @@ class Engine:
         self._stats.client_output_buffer_limit_disconnections += 1
         session.transport.abort()
 
-    # ── waiting ──────────────────────────────────────────────────────────────────────────────────
-
-    def park(self, session: Session) -> None:
-        """A client waits for what the verb has left behind; BLOCK 0 is for ever."""
-        verbs = self.verbs
-        block_ms = verbs.block_ms
-        deadline_ms = self.clock.monotonic_ms() + block_ms if block_ms else None
-        claim_ms = NEVER_MS if verbs.wait_idle_ms < 0 else verbs.wait_idle_ms
-        parked = Parked(
-            session, verbs.retry, verbs.wait_keys, verbs.wait_group, deadline_ms, claim_ms
-        )
-        session.blocked = parked
-        self.waiters.add(parked)
-        self._note_waiters(parked.keys)
-        if deadline_ms is not None and (self._timer_ms is None or deadline_ms < self._timer_ms):
-            self._set_timer()
-        self._watch(parked)
-
-    def _watch(self, parked: Parked) -> None:
-        """Wake a client's group when pending entries fall due, as the verb has just reckoned."""
-        if not self.verbs.wait_due or parked.group is None:
-            return
-        now_ms = self.clock.monotonic_ms()
-        for key, due_ms in self.verbs.wait_due:
-            self.waiters.watch(key, parked.group, now_ms + max(due_ms - self.now_ms, 1))
-        next_ms = self.waiters.next_due_ms()
-        if next_ms is not None and (self._timer_ms is None or next_ms < self._timer_ms):
-            self._set_timer()
-
-    def park_cold(self, session: Session, wire: bytes, missing: list[tuple[Run, int]]) -> None:
-        """A client waits for cold blocks; its place among the waiters of a key is kept."""
-        held = session.blocked
-        if isinstance(held, Parked):
-            held.cold = True
-            parked = held
-        else:
-            parked = Parked(session, wire, [], None, None, cold=True)
-            session.blocked = parked
-            self.waiters.count += 1
-        wanted = missing[:COLD_READ_BLOCKS]
-        store = self.store
-
-        def read() -> list[Block]:
-            return [store.read_block(run, index) for run, index in wanted]
-
-        def done(blocks: list[Block] | None, error: BaseException | None) -> None:
-            parked.cold = False
-            self.begin_tick()
-            if parked.group is not None:  # those behind it in the line have waited for it
-                self._ready.update([(key, None) for key in parked.keys if key in self.waiters])
-            if session.blocked is not parked:
-                return
-            self.keyspace.cache.keep(wanted, blocks)
-            in_place = error is not None or len(missing) <= COLD_READ_BLOCKS
-            if self.kernel.retry(session, wire, in_place):
-                self._unpark(parked)
-                self.kernel.resume(session)
-            elif not parked.cold and not parked.keys:
-                self._unpark(parked)
-                self.park(session)
-            elif not parked.cold:
-                self._watch(parked)
-            if not parked.cold:  # else the next blocks would push out those just read for it
-                self.keyspace.cache.make_room()
-
-        self.skin.in_thread(read, done)
-
-    def on_change(self, ns: int, key: bytes) -> None:
-        """A key grew, appeared or vanished."""
-        where = (self.keyspace.db_of[ns], key)
-        if where in self.waiters:
-            self._ready[where] = None
-            self.kernel.woken = True
-            self._note_waiters([where])
-            self.begin_tick()
-
-    def _note_waiters(self, keys: list[Key]) -> None:
-        """Tell resident streams how many clients wait for them, so that XADD knows whom to wake."""
-        for db, key in keys:
-            stream = self.keyspace.tables[db].get(key)
-            if isinstance(stream, Stream):
-                stream.waiters = self.waiters.waiting_for((db, key))
-
-    def serve_ready(self) -> None:
-        """Try again those who wait for keys that changed; called behind each such command."""
-        self.kernel.woken = False
-        while self._ready:
-            key = next(iter(self._ready))
-            del self._ready[key]
-            db, name = key
-            kind = self.keyspace.kind(self.keyspace.namespaces[db], name)
-            if kind != b"string":  # Redis leaves plain readers of such a key waiting
-                for parked in self.waiters.readers(key):
-                    if parked.session.blocked is parked and not parked.cold:
-                        self._try_again(parked)
-            for line in self.waiters.group_lines(key):
-                self._serve_line(line)
-
-    def _serve_line(self, line: Line) -> None:
-        """Serve the readers of a group who wait for a key until one gets nothing."""
-        while (first := line.first) is not None:
-            if first.cold or not self._try_again(first):
-                if first.cold:
-                    return  # it keeps its place, and the others theirs behind it
-                left_ms = first.claim_ms
-                for parked in line.sooner(left_ms):
-                    waits = parked.session.blocked is parked and not parked.cold
-                    if waits and parked.claim_ms < left_ms and not self._try_again(parked):
-                        left_ms = parked.claim_ms
-                return
-
-    def _try_again(self, parked: Parked) -> bool:
-        if not self.kernel.retry(parked.session, parked.wire, False):
-            if not parked.cold:
-                self._watch(parked)
-            return False
-        self._unpark(parked)
-        self.kernel.unfinished.append(parked.session)
-        return True
-
-    def _unpark(self, parked: Parked) -> None:
-        parked.session.blocked = None
-        self.waiters.remove(parked)
-        self._note_waiters(parked.keys)
-
-    def _end_wait(self, parked: Parked, reply: bytes) -> None:
-        session = parked.session
-        self._unpark(parked)
-        self.begin_tick()
-        session.say(reply)
-        if not session.queued:
-            session.queued = True
-            self.kernel.dirty.append(session)
-        self.kernel.resume(session)
-
-    def unblock(self, session: Session, with_error: bool) -> bool:
-        """CLIENT UNBLOCK: end a client's wait; whether it was waiting."""
-        parked = session.blocked
-        if not isinstance(parked, Parked) or not parked.keys:
-            return False
-        if with_error:
-            line = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
-            self.count_error(line)
-            self._end_wait(parked, b"-" + line + b"\r\n")
-        else:
-            self._end_wait(parked, _null_array(session))
-        return True
-
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
+
+    def wake_by(self, deadline_ms: int) -> None:
+        """Set the timer, if it would go off later than that (monotonic)."""
+        if self._timer_ms is None or deadline_ms < self._timer_ms:
+            self._set_timer()
 
     def _set_timer(self) -> None:
         deadlines = [
@@ -512,6 +402,8 @@ class Engine:
             self.limits.next_deadline_ms(),
             self.upkeep.next_deadline_ms(),
             self.sweeper.next_deadline_ms(),
+            self.expiry.next_deadline_ms(),
+            self.observers.holding.next_deadline_ms,
         ]
         known = [deadline for deadline in deadlines if deadline is not None]
         self._timer_ms = min(known) if known else None
@@ -523,9 +415,9 @@ class Engine:
             return
         now_ms = self.clock.monotonic_ms()
         for parked in self.waiters.expired(now_ms):
-            self._end_wait(parked, _null_array(parked.session))
+            self.parking.end_wait(parked, null_array(parked.session))
         if due := self.waiters.take_due(now_ms):
-            self._ready.update(dict.fromkeys(due))
+            self.parking.ready.update(dict.fromkeys(due))
             self.begin_tick()
         self.releaser.on_timer(now_ms)
         for session in self.limits.too_much_output(now_ms):
@@ -533,8 +425,14 @@ class Engine:
         for session in self.limits.silent(now_ms, self.clock.wall_ms()):
             session.transport.close()
         self.upkeep.on_timer(now_ms)
+        self.expiry.on_timer()
         if self.sweeper.wants_tick():
             self.begin_tick()
+        self.observers.on_timer(now_ms)
+        self._set_timer()
+
+    def reset_timer(self) -> None:
+        """Something ends sooner than what was known."""
         self._set_timer()
 
     # ── long replies ─────────────────────────────────────────────────────────────────────────────
@@ -550,13 +448,19 @@ class Engine:
 
     def flush_now(self) -> None:
         """Sync the log and begin to move the memtable into segments."""
+        self.sync_now()
+        self.last_save_ms = self.now_ms
+        self.upkeep.ask_flush()
+
+    def sync_now(self) -> None:
+        """Make all that was executed durable; within a transaction the tick does."""
+        if self.kernel.within:
+            return
         try:
             self._commit()
             self.store.sync()
         except StorageError as error:
             raise self._refuse_and_fail(error) from None
-        self.last_save_ms = self.now_ms
-        self.upkeep.ask_flush()
 
     def request_shutdown(self) -> None:
         """SHUTDOWN."""
@@ -571,6 +475,7 @@ class Engine:
         self.journal.idmp_maxsize = config.stream_idmp_maxsize
         self.kernel.query_limit_bytes = config.client_query_buffer_limit
         self.kernel.set_bulk_limit(config.proto_max_bulk_len)
+        self.observers.settings_changed()
         self.limits.settings_changed(self.clock.monotonic_ms())
         self._set_timer()
 
@@ -593,7 +498,3 @@ class Engine:
         }
         figures.update(self.store.stats())
         return figures
-
-
-def _null_array(session: Session) -> bytes:
-    return b"*-1\r\n" if session.proto == 2 else b"_\r\n"

@@ -26,6 +26,9 @@ cdef class Verb:
     cdef bint writes
     cdef bint frees
     cdef bint open_to_all
+    cdef bint no_multi
+    cdef bint steers
+    cdef bint of_subscribers
     cdef object handler
     cdef public uint64_t calls
     cdef public uint64_t rejected
@@ -44,6 +47,10 @@ cdef class Kernel:
     cdef readonly list unfinished
     cdef public bint ticking
     cdef public bint woken
+    cdef public bint special
+    cdef public bint holding
+    cdef public bint within
+    cdef public object executing
     cdef public Py_ssize_t query_limit_bytes
     cdef readonly uint64_t received_bytes
     cdef bytes recent_name
@@ -54,6 +61,9 @@ cdef class Kernel:
     cdef int take_inline(self, Session session) except -1
     cdef Verb find_verb(self)
     cdef int execute(self, Session session) except -1
+    cdef int detour(self, Verb verb, Session session) except -1
+    cdef bint queue_command(self, Verb verb, Session session) except -1
+    cdef int attend(self, Verb verb, Session session) except -1
     cdef int perform(self, Verb verb, Session session) except -1
     cdef int call_handler(self, Verb verb, Session session) except -1
     cdef int queue(self, Session session) except -1

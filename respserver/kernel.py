@@ -29,7 +29,7 @@ from respserver.errors import (
 )
 from respserver.scan import Args, split_inline
 from respserver.session import Session
-from respserver.spec import NO_AUTH, WRITE, CommandSpec
+from respserver.spec import NO_AUTH, NO_MULTI, READONLY, WRITE, CommandSpec
 from respserver.verbs import HOT, Verbs
 from streams.journal import Journal
 from streams.keyspace import WrongTypeError
@@ -39,6 +39,12 @@ COMMIT_BYTES = cython.declare(cython.Py_ssize_t, 1 << 20)
 REPLY_BYTES = cython.declare(cython.Py_ssize_t, 1 << 18)
 COLD_RECORD_BYTES = cython.declare(cython.Py_ssize_t, 4096)
 COLD_ARGUMENT_BYTES = cython.declare(cython.Py_ssize_t, 96)
+
+NO_MULTI_REFUSAL = b"ERR Command not allowed inside a transaction"
+SUBSCRIBED_REFUSAL = (
+    b"ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+    b"allowed in this context"
+)
 
 # These give space back and may draw on the log's reserve when the disk is full.
 FREEING = frozenset(
@@ -50,10 +56,27 @@ FREEING = frozenset(
         b"xtrim",
         b"del",
         b"unlink",
+        b"getdel",
         b"flushdb",
         b"flushall",
         b"xgroup|destroy",
         b"xgroup|delconsumer",
+    }
+)
+# These act on a transaction instead of being queued in it.
+STEERING = frozenset({b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"})
+# What a client that has subscribed may send while it speaks RESP2.
+OF_SUBSCRIBERS = frozenset(
+    {
+        b"subscribe",
+        b"psubscribe",
+        b"ssubscribe",
+        b"unsubscribe",
+        b"punsubscribe",
+        b"sunsubscribe",
+        b"ping",
+        b"quit",
+        b"reset",
     }
 )
 # A browser that was tricked into talking to this port says one of these first.
@@ -72,6 +95,9 @@ class Verb:
         self.writes = (spec.flags & WRITE) != 0
         self.frees = spec.name in FREEING
         self.open_to_all = (spec.flags & NO_AUTH) != 0
+        self.no_multi = (spec.flags & NO_MULTI) != 0
+        self.steers = spec.name in STEERING
+        self.of_subscribers = spec.name in OF_SUBSCRIBERS
         self.handler = spec.handler
         self.hot = 0 if spec.hot is None else HOT[spec.hot]
         self.subcommands = {word: Verb(sub) for word, sub in spec.subcommands.items()}
@@ -104,6 +130,10 @@ class Kernel:
         self.unfinished = []
         self.ticking = False
         self.woken = False
+        self.special = False
+        self.holding = False
+        self.within = False
+        self.executing = None
         self.query_limit_bytes = 1 << 30
         self.received_bytes = 0
         self.recent_name = None
@@ -244,18 +274,24 @@ class Kernel:
 
     def execute(self, session):
         """Execute the command in ``args``: gates, then the verb."""
+        found: Verb
         verb: Verb = None
         status: cython.int
         before: cython.Py_ssize_t = session.out.n
+        special: cython.bint = session.special or self.special
         try:
-            verb = self.find_verb()
-            if not session.authenticated and not verb.open_to_all:
-                verb.rejected += 1
+            found = self.find_verb()
+            if not session.authenticated and not found.open_to_all:
+                found.rejected += 1
                 raise ReplyError(NOAUTH)
-            verb.calls += 1
-            session.total_commands += 1
-            session.last_command = verb
-            status = self.perform(verb, session)
+            if special and self.detour(found, session):
+                status = VERB_DONE
+            else:
+                verb = found
+                verb.calls += 1
+                session.total_commands += 1
+                session.last_command = verb
+                status = self.attend(verb, session) if special else self.perform(verb, session)
         except ReplyError as refusal:
             status = VERB_DONE
             self.refuse(session, verb, before, refusal.line)
@@ -265,6 +301,8 @@ class Kernel:
         except (Corruption, InputOutputError) as unreadable:
             status = VERB_DONE
             self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())
+        if special or session.special:
+            self.server.observers.after(session, before)
         if status == VERB_DONE:
             return 0
         if status == VERB_BLOCK:
@@ -275,16 +313,114 @@ class Kernel:
             self.server.begin_long_reply(session, self.verbs.long_reply)
         return 0
 
+    def detour(self, verb, session):
+        """The gates of a special client or time; whether the command is not to run now."""
+        if session.multi is not None and verb.no_multi:
+            verb.rejected += 1
+            raise ReplyError(NO_MULTI_REFUSAL)
+        if session.subscriptions is not None and session.proto == 2 and not verb.of_subscribers:
+            verb.rejected += 1
+            raise ReplyError(SUBSCRIBED_REFUSAL % verb.name)
+        if session.monitoring and (verb.writes or verb.spec.flags & READONLY):
+            verb.rejected += 1
+            raise ReplyError(b"ERR Replica can't interact with the keyspace")
+        if self.holding and self.server.observers.holds(verb, session):
+            return True
+        if session.multi is not None and not verb.steers:
+            return self.queue_command(verb, session)
+        self.executing = session
+        return False
+
+    def queue_command(self, verb, session):
+        """Keep a command for EXEC."""
+        args: Args = self.args
+        wire: bytes = args.wire()
+        session.last_command = verb
+        record_bytes: cython.Py_ssize_t = 0
+        if verb.writes:
+            record_bytes = self.cold_record_bytes()
+            if verb.hot:
+                record_bytes -= COLD_RECORD_BYTES - COLD_ARGUMENT_BYTES
+        if session.multi.queue(wire, record_bytes, verb.frees) > self.query_limit_bytes:
+            self.server.query_limit_reached(session)
+        session.out.put(b"+QUEUED\r\n", 9)
+        return True
+
+    def attend(self, verb, session):
+        """Perform a command before the eyes of whoever looks on."""
+        if self.special or session.tracking is not None:
+            return self.server.observers.perform(verb, session)
+        return self.perform(verb, session)
+
+    def wire(self) -> bytes:
+        """The command in ``args``, in wire form."""
+        return self.args.wire()
+
+    def execute_held(self, session: Session, wire: bytes) -> None:
+        """Execute a command that was held back, then what came behind it."""
+        if not self.ticking:
+            self.server.begin_tick()
+        self.args.scan(PyBytes_AS_STRING(wire), len(wire), True)
+        self.execute(session)
+        self.queue(session)
+        if self.woken:
+            self.server.serve_ready()
+        self.resume(session)
+
+    def words(self) -> list[bytes]:
+        """The words of the command in ``args``."""
+        return self.args.words()
+
+    def run_verb(self, verb: Verb, session: Session) -> int:
+        """Perform the command in ``args``; its status."""
+        return cython.cast(cython.int, self.perform(verb, session))
+
+    def run_within(self, session: Session, wires: list[bytes]) -> None:
+        """Execute commands within another: they do not wait, and errors are replies like others."""
+        wire: bytes
+        outer: tuple = (self.within, self.verbs.may_park)
+        self.within = True
+        self.verbs.may_park = False
+        try:
+            for wire in wires:
+                self.args.scan(PyBytes_AS_STRING(wire), len(wire), True)
+                self.run_one_within(session)
+        finally:
+            self.within, self.verbs.may_park = outer
+
+    def run_one_within(self, session: Session) -> None:
+        """Execute the command in ``args`` within another."""
+        verb: Verb = None
+        status: cython.int
+        before: cython.Py_ssize_t = session.out.n
+        try:
+            verb = self.find_verb()
+            verb.calls += 1
+            session.total_commands += 1
+            status = self.attend(verb, session)
+            if status == VERB_BLOCK:  # as if its time were over at once
+                self.verbs.put_null_array(session)
+        except ReplyError as refusal:
+            self.refuse(session, verb, before, refusal.line)
+        except WrongTypeError:
+            self.refuse(session, verb, before, WRONGTYPE)
+        except (Corruption, InputOutputError) as unreadable:
+            self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())
+
     def refuse(
         self, session: Session, verb: Verb | None, before: cython.Py_ssize_t, line: bytes
     ) -> None:
         """Answer with a refusal; whatever of a reply was begun is taken back."""
         session.out.n = before
         if verb is None:
-            if self.args.word(0).lower() in CROSS_PROTOCOL:
+            if session.multi is not None:
+                session.multi.failed = True
+            if self.args.word(0).lower() == b"exec":
+                line = self.server.observers.abort_exec(session, line)
+            elif self.args.word(0).lower() in CROSS_PROTOCOL:
                 self.server.cross_protocol(session)
                 return
-        elif line is not NOAUTH:
+        else:
             verb.failed += 1
         session.refuse(line)
         self.server.count_error(line)
@@ -316,11 +452,16 @@ class Kernel:
         status: cython.int
         verb: Verb = None
         before: cython.Py_ssize_t = session.out.n
+        special: cython.bint = session.special or self.special
         self.args.scan(PyBytes_AS_STRING(wire), len(wire), True)
         self.verbs.may_park = not in_place
         try:
             verb = self.find_verb()
-            status = self.perform(verb, session)
+            if special:
+                self.executing = session
+                status = self.attend(verb, session)
+            else:
+                status = self.perform(verb, session)
         except ReplyError as refusal:
             status = VERB_DONE
             self.refuse(session, verb, before, refusal.line)
@@ -329,6 +470,8 @@ class Kernel:
             self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())
         finally:
             self.verbs.may_park = True
+        if special:
+            self.server.observers.after(session, before)
         if status == VERB_DONE:
             self.queue(session)
             return True

@@ -20,6 +20,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from respserver.notifications import read_classes, show_classes
 from respserver.version import NEWEST, OLDEST, level_of
 
 T = TypeVar("T")
@@ -98,6 +99,22 @@ class Switch(Kind[bool]):
     def describe(self) -> str:
         """Both words."""
         return "yes | no"
+
+
+class EventClasses(Kind[str]):
+    """Letters that choose keyspace events."""
+
+    def parse(self, text: str, current: str) -> str:
+        """The letters, each once, in the order in which they are shown."""
+        return read_classes(text)
+
+    def show(self, value: str) -> str:
+        """With ``A`` for all that it stands for."""
+        return show_classes(value)
+
+    def describe(self) -> str:
+        """The letters."""
+        return "letters of A g $ l s h z x e K E t m d n o c"
 
 
 class RedisVersion(Kind[str]):

@@ -29,11 +29,19 @@ class Loop(Threads, Protocol):
 class Pump:
     """Sends long replies, each as fast as its socket takes it and its blocks are read."""
 
-    def __init__(self, store: Store, cache: BlockCache, kernel: Kernel, loop: Loop) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: BlockCache,
+        kernel: Kernel,
+        loop: Loop,
+        has_replies: Callable[[Session], None],
+    ) -> None:
         self._store = store
         self._cache = cache
         self._kernel = kernel
         self._loop = loop
+        self._has_replies = has_replies
 
     def go_on(self, session: Session) -> None:
         """Send more of a client's long reply, as much as the socket takes."""
@@ -53,6 +61,8 @@ class Pump:
             session.write(piece)
         if reply.done:
             session.stream_reply = None
+            if session.put_pushes():
+                self._has_replies(session)
             self._loop.call_soon(lambda: self._kernel.resume(session))
 
     def _load(self, session: Session, reply: LongReply, cold: list[tuple[Run, int]]) -> None:

@@ -73,10 +73,11 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, skin.shutdown)
     engine.settings_changed(frozenset())
+    keys = sum(tally.keys for tally in engine.keyspace.tallies.values())
     announce(
         f"respq ready on {', '.join(_where(servers))} | data {directory} | "
         f"appendfsync {config.appendfsync} | recovered {engine.recovered} records, "
-        f"{sum(engine.keyspace.counts.values())} keys in {engine.recovery_ms} ms"
+        f"{keys} keys in {engine.recovery_ms} ms"
     )
     await skin.stopped.wait()
     for server in servers:

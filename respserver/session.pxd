@@ -32,6 +32,15 @@ cdef class Session:
     cdef public bint authenticated
     cdef public bint no_evict
     cdef public bint no_touch
+    cdef public int reply_mode
+
+    # why its commands are more than executed
+    cdef public bint special
+    cdef public object multi
+    cdef public object watching
+    cdef public object subscriptions
+    cdef public object tracking
+    cdef public bint monitoring
 
     # where it stands
     cdef public object transport
@@ -40,8 +49,8 @@ cdef class Session:
     cdef object feed
     cdef object owner
     cdef public object blocked
-    cdef public object multi
     cdef public object stream_reply
+    cdef public list pushes
     cdef public bint paused
     cdef public bint close_after_reply
     cdef public bint closed

@@ -5,6 +5,10 @@ tick has not yet released. ``blocked`` is what the client waits for (respserver/
 it waits, while a long reply is being sent (``stream_reply``) and while its socket is full
 (``paused``), nothing more of ``inp`` is executed. ``total_commands`` counts the commands that were
 begun; what was handed to the socket counts as sent.
+
+``special`` is set while more belongs to the client's commands than their execution: it is within
+MULTI, subscribed, tracking, or does not want replies. Messages that must not stand within a reply
+wait in ``pushes``.
 """
 
 from __future__ import annotations
@@ -16,6 +20,12 @@ import cython
 from cython.cimports.respserver.session import SEND_FLAGS, send_bytes
 
 from lsmstore.buf import Buf
+
+# What CLIENT REPLY asked for; SKIP is for the command behind it.
+REPLIES = 0
+NO_REPLIES = 1
+SKIP_NEXT = 2
+SKIP_THIS = 3
 
 
 class Owner(Protocol):
@@ -64,9 +74,14 @@ class Session:
         self.through_transport = False
         self.blocked = None
         self.stream_reply = None
+        self.pushes = []
         self.total_commands = 0
         self.received_bytes = 0
         self.sent_bytes = 0
+        self.watching = None
+        self.subscriptions = None
+        self.tracking = None
+        self.monitoring = False
         self.reset(authenticated=False)
 
     def reset(self, authenticated: bool) -> None:
@@ -80,8 +95,41 @@ class Session:
         self.no_evict = False
         self.no_touch = False
         self.multi = None
+        self.reply_mode = REPLIES
+        self.special = False
         self.last_command = None
         self.close_after_reply = False
+
+    def settle(self) -> None:
+        """What decides on ``special`` has changed."""
+        self.special = (
+            self.multi is not None
+            or self.subscriptions is not None
+            or self.tracking is not None
+            or self.monitoring
+            or self.reply_mode != REPLIES
+        )
+
+    def take_push(self, data: bytes, executing: bool) -> None:
+        """A message that the client did not ask for: behind the reply of what is executing now."""
+        if executing or self.stream_reply is not None:
+            self.pushes.append(data)
+        else:
+            self.out.put_bytes(data)
+
+    def cut_reply(self, before: int) -> None:
+        """Take back what was answered behind byte ``before``."""
+        if cython.cast(cython.Py_ssize_t, before) < self.out.n:
+            self.out.n = before
+
+    def put_pushes(self) -> bool:
+        """Put the messages that waited behind the replies; whether there were any."""
+        if not self.pushes or self.stream_reply is not None:
+            return False
+        for data in self.pushes:
+            self.out.put_bytes(data)
+        self.pushes.clear()
+        return True
 
     # What the loop calls: a session is the protocol of its own connection.
 

@@ -26,6 +26,7 @@ from respserver.kinds import (
     Addresses,
     Choice,
     Directory,
+    EventClasses,
     Integer,
     Kind,
     Limit,
@@ -206,6 +207,30 @@ class Config:
         live=True,
         since="8.6.0",
     )
+    notify_keyspace_events: str = setting(
+        EventClasses(),
+        "",
+        "streams",
+        "Which events of keys are published: `K` on channels of keys, `E` on channels of events, "
+        "and the classes of events; `t` are those of streams, `g` those of any key, `A` nearly "
+        "all. Empty publishes none.",
+        live=True,
+    )
+    busy_reply_threshold: int = setting(
+        Integer(0, INT64_MAX),
+        5000,
+        "limits",
+        "Milliseconds after which a script that has written nothing is ended; 0 ends it at once.",
+        live=True,
+    )
+    tracking_table_max_keys: int = setting(
+        Integer(0, INT64_MAX),
+        1_000_000,
+        "limits",
+        "Keys remembered for CLIENT TRACKING; beyond them clients are told as if the oldest had "
+        "changed. 0 is any number.",
+        live=True,
+    )
     proto_max_bulk_len: int = setting(
         Memory(MB), 512 * MB, "limits", "The longest argument that a client may send.", live=True
     )
@@ -288,7 +313,6 @@ CONSTANTS: Final[Mapping[str, str]] = MappingProxyType(
         "loglevel": "notice",
         "maxmemory": "0",
         "maxmemory-policy": "noeviction",
-        "notify-keyspace-events": "",
         "save": "",
     }
 )

@@ -22,6 +22,7 @@ class ServerStats:
     total_net_input_bytes: int = 0
     total_net_output_bytes: int = 0
     rejected_connections: int = 0
+    expired_keys: int = 0
     keyspace_hits: int = 0
     keyspace_misses: int = 0
     total_error_replies: int = 0

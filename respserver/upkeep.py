@@ -1,4 +1,5 @@
-"""Work in the background of the tick: flushes of the memtable, log files zero-filled ahead.
+"""Work in the background of the tick: flushes of the memtable, log files zero-filled ahead, keys
+that expire.
 
 Rules: a flush is planned on the loop in slices of half a millisecond, longer ones where the
 memtable fills up again meanwhile, so that writers slow down instead of stopping; it is written on
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver.clock import Clock
+from respserver.expiry import Expiry
 from respserver.release import Threads
 from streams.flush import FlushJob
 from streams.journal import Journal
@@ -42,6 +44,7 @@ class Upkeep:
         self,
         keyspace: Keyspace,
         journal: Journal,
+        expiry: Expiry,
         clock: Clock,
         loop: Loop,
         begin_tick: Callable[[], None],
@@ -51,6 +54,7 @@ class Upkeep:
     ) -> None:
         self._keyspace = keyspace
         self._journal = journal
+        self._expiry = expiry
         self._store: Store = keyspace.store
         self._clock = clock
         self._loop = loop
@@ -79,6 +83,7 @@ class Upkeep:
             self._keyspace.make_room(self._in_flight())
         if not self._spare_running and self._store.spare_wanted:
             self._prepare_spare()
+        self._expiry.step()  # last: it makes records, and a flush begins where there are none
 
     @property
     def is_behind(self) -> bool:

@@ -199,7 +199,13 @@ class Verbs(VerbContext):
         args: Args = self.args
         if args.count > 2:
             raise wrong_arity(b"ping")
-        if args.count == 2:
+        if session.special and session.subscriptions is not None and session.proto == 2:
+            session.out.put(b"*2\r\n$4\r\npong\r\n", 14)
+            if args.count == 2:
+                session.out.put_bulk(args.p[1], args.n[1])
+            else:
+                session.out.put(b"$0\r\n\r\n", 6)
+        elif args.count == 2:
             session.out.put_bulk(args.p[1], args.n[1])
         else:
             session.out.put(b"+PONG\r\n", 7)

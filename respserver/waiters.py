@@ -142,9 +142,9 @@ class Waiters:
         queue = self._queues.get(key)
         return 0 if queue is None else queue.count
 
-    def keys(self) -> list[Key]:
-        """All keys that somebody waits for."""
-        return list(self._queues)
+    def keys_of(self, db: int) -> list[bytes]:
+        """The keys of a database that somebody waits for."""
+        return [key for waited_db, key in self._queues if waited_db == db]
 
     def readers(self, key: Key) -> list[Parked]:
         """The plain readers of ``key``, longest wait first."""

@@ -257,6 +257,15 @@ class ChunkList:
                 changed.append((c.no, blob_of(c, self.large_counts)))
         return changed
 
+    def all_chunks(self) -> list[tuple[int, bytes]]:
+        """(number, blob) of every chunk, for whoever copies the list."""
+        at: cython.Py_ssize_t
+        found: list[tuple[int, bytes]] = []
+        for at in range(self.slot_count):
+            c = self.slots[at].chunk
+            found.append((c.no, blob_of(c, self.large_counts)))
+        return found
+
     def clear_dirty(self) -> None:
         """What ``dirty_chunks`` gave is stored now."""
         at: cython.Py_ssize_t

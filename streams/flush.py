@@ -20,8 +20,9 @@ from lsmstore.store import Store
 from streams import rowkeys
 from streams.group import Group
 from streams.journal import Journal
+from streams.keyrow import KeyRow
 from streams.keyspace import Keyspace
-from streams.stream import Stream
+from streams.stream import Stream, bases_of
 
 ROWS_PER_SLICE = 256
 
@@ -51,6 +52,10 @@ class FlushJob:
             stream.sid: stream for stream in journal.take_dirty() if not stream.dropped
         }
         self._written: dict[int, Written] = {}
+        self._lent = {
+            (base, stream.sid) for stream in self._waiting.values() for base, _ in stream.bases
+        }
+        self._returned: set[tuple[int, int]] = set()
         self._journal = journal
         self._memtable_bytes = journal.memtable_bytes
         journal.memtable_bytes = 0
@@ -124,10 +129,10 @@ class FlushJob:
 
     def _plan(self) -> Iterator[bool]:
         for ns in self._gone:
-            for row_key, value in self._rows_of(ns):
-                if rowkeys.is_stream(value):
-                    self._dead.append(rowkeys.sid_of(value))
+            for row_key, row in self._rows_of(ns):
                 self.flush.add_row(row_key, None)
+                if row is not None:
+                    self._forget_key(ns, rowkeys.name_of(row_key), row)
             yield True
         for sid in self._dead:  # recovery may have loaded them before it knew of their end
             self._waiting.pop(sid, None)
@@ -140,22 +145,56 @@ class FlushJob:
             self._write(self._waiting.popitem()[1])
             yield True
         self._keyspace.before_drop = _ignore
+        dead = set(self._dead)
         for sid in self._dead:
-            self.flush.add_mark(sid, GONE)
+            self._bury(sid, dead)
             for kind in (b"S", b"G", b"P", b"X", b"I"):
                 for row_key, _ in self._store.scan_rows(*rowkeys.sid_bounds(kind, sid)):
                     self.flush.add_row(row_key, None)
             yield True
 
-    def _rows_of(self, ns: int) -> Iterator[tuple[bytes, bytes]]:
-        """The key rows of a namespace that is gone; they leave the frozen rows, too."""
+    def _rows_of(self, ns: int) -> Iterator[tuple[bytes, KeyRow | None]]:
+        """The key rows of a namespace that is gone; among the frozen rows they become tombstones.
+
+        None where the key went before: what it held may live on under another key.
+        """
         start, end = rowkeys.namespace_bounds(ns)
         frozen = self._keyspace.frozen
         for row_key in list(frozen.irange(start, end, inclusive=(True, False))):
-            value = frozen.pop(row_key)
-            if value is not None:
-                yield row_key, value
-        yield from self._store.scan_rows(start, end)
+            value, frozen[row_key] = frozen[row_key], None
+            yield row_key, None if value is None else KeyRow(value)
+        for row_key, stored in self._store.scan_rows(start, end):
+            if row_key not in frozen:
+                yield row_key, KeyRow(stored)
+
+    def _forget_key(self, ns: int, name: bytes, row: KeyRow) -> None:
+        """What a key of a namespace that is gone held, and when it would have expired."""
+        if row.is_stream:
+            self._dead.append(row.sid)
+        if row.expires_ms:
+            expiry_row = rowkeys.expiry_row(row.expires_ms, ns, name)
+            self._keyspace.frozen[expiry_row] = None
+
+    def _bury(self, sid: int, dead: set[int]) -> None:
+        """Mark the entries of a dead stream as gone, unless copies share them; and those of the
+        dead that only this one shared.
+        """
+        header = self._store.get_row(rowkeys.header_row(sid))
+        bases = [] if header is None else [base for base, _ in bases_of(header)]
+        for base in bases:
+            self._returned.add((base, sid))
+            self.flush.add_row(rowkeys.lent_row(base, sid), None)
+        for one in (sid, *bases):
+            if one in dead or self._store.get_row(rowkeys.header_row(one)) is None:
+                if not self._is_lent(one):
+                    self.flush.add_mark(one, GONE)
+
+    def _is_lent(self, sid: int) -> bool:
+        """Whether copies share a stream's segments."""
+        stored = self._store.scan_rows(*rowkeys.sid_bounds(b"R", sid))
+        copies = {(sid, rowkeys.lent_to(row_key)) for row_key, _ in stored}
+        copies |= {lent for lent in self._lent if lent[0] == sid}
+        return not copies <= self._returned
 
     def _write(self, stream: Stream) -> None:
         """Put a stream's header, changed groups and chunks, and its blocks into the flush."""
@@ -166,8 +205,11 @@ class FlushJob:
         blocks = stream.unflushed()
         if blocks:
             self.flush.add_run(sid, blocks, stream.memtable_node_starts())
-        if stream.mark_pos:
+        stream.lent = stream.lent and self._is_lent(sid)
+        if stream.mark_pos and not stream.lent:
             self.flush.add_mark(sid, stream.mark_pos)
+        for base, end_pos in stream.bases:
+            add_row(rowkeys.lent_row(base, sid), end_pos.to_bytes(8, "big"))
         add_row(rowkeys.header_row(sid), stream.dump_header())
         for gid in stream.dropped_gids:
             add_row(rowkeys.group_row(sid, gid), None)

@@ -252,6 +252,17 @@ class Group:
         group.dirty = False
         return group
 
+    def copied(self) -> Group:
+        """A group of another stream in the same state; nothing of it is stored yet."""
+        copy: Group = Group.load(self.gid, self.dump())
+        chunks = self.pending.all_chunks()
+        for number, blob in chunks:
+            copy.pending.load_chunk(number, blob)
+        copy.pending.redo([number for number, _ in chunks])
+        copy.count_pending()
+        copy.dirty = True
+        return copy
+
     def count_pending(self) -> None:
         """Count each consumer's pending rows after the chunks were loaded."""
         for cidx, count in self.pending.owners().items():

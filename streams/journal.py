@@ -2,7 +2,8 @@
 
 Rules: callers have checked everything, so nothing here refuses; what could need a disk read was
 read before the first change. IDs, times and counts are resolved: replay (streams/replay.py) and
-replicas apply the same records with the same methods of Stream and Group.
+replicas apply the same records with the same methods of Stream and Group. Records of keys, but for
+KEY_STREAM, are made by streams/keyrecords.py.
 """
 
 from __future__ import annotations
@@ -27,28 +28,16 @@ ROW_OVERHEAD_BYTES = cython.declare(cython.longlong, 24)
 
 
 class Keys(Protocol):
-    """The apply half of key records (streams/keyspace.py)."""
+    """Where streams are made (streams/keyspace.py)."""
 
     def put_stream(self, ns: int, key: bytes, sid: int) -> Stream:
         """A new, empty stream under ``key``."""
-
-    def put_string(self, ns: int, key: bytes, value: bytes) -> None:
-        """A string under ``key``, whatever was there."""
-
-    def remove(self, ns: int, key: bytes) -> None:
-        """Forget ``key`` and what it held."""
-
-    def move_database(self, db: int, ns: int) -> None:
-        """Database ``db`` is the fresh namespace ``ns`` from now on."""
 
     def watch_producers(self, stream: Stream) -> None:
         """The stream has iids that will expire."""
 
     def new_sid(self) -> int:
         """A stream id that was never used."""
-
-    def new_namespace(self) -> int:
-        """A namespace id that was never used."""
 
 
 @cython.final
@@ -312,30 +301,6 @@ class Journal(RecordWriter):
         if self.idmp_duration_s != DEFAULT_DURATION_S or self.idmp_maxsize != DEFAULT_MAXSIZE:
             self.configure_producers(stream, self.idmp_duration_s, self.idmp_maxsize)
         return stream
-
-    def set_string(self, ns: int, key: bytes, value: bytes) -> None:
-        """Set a string, over whatever was there."""
-        self.body.put_varint(ns)
-        self.put_string(key)
-        self.put_string(value)
-        self.seal(KEY_STRING)
-        self.memtable_bytes += len(key) + len(value) + 200
-        self.keys.put_string(ns, key, value)
-
-    def delete_key(self, ns: int, key: bytes) -> None:
-        """Delete a key that exists."""
-        self.body.put_varint(ns)
-        self.put_string(key)
-        self.seal(KEY_DELETE)
-        self.keys.remove(ns, key)
-
-    def flush_database(self, db: int) -> None:
-        """Empty a database: it gets a fresh namespace."""
-        ns: uint64_t = self.keys.new_namespace()
-        self.body.put_varint(db)
-        self.body.put_varint(ns)
-        self.seal(NAMESPACE)
-        self.keys.move_database(db, ns)
 
     def trim(self, stream: Stream, mark_pos: uint64_t) -> None:
         """Move the low-water mark to where ``Stream.plan_trim`` said."""

@@ -258,6 +258,15 @@ class Producers:
                 producer.changed = True
             self.changed[number] = producer
 
+    def copied(self) -> Producers:
+        """Those of another stream in the same state; nothing of it is stored yet."""
+        copy: Producers = Producers()
+        rows = self.all_rows()
+        for number, row in rows:
+            copy.load_row(number, row)
+        copy.redo_rows([number for number, _ in rows])
+        return copy
+
     def load_row(self, number: int, row: bytes) -> None:
         """Take one row of a stream that was just loaded. Raises ValueError for damage."""
         producer: Producer

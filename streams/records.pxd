@@ -32,6 +32,12 @@ cdef enum:
     KEY_STRING = 65
     KEY_DELETE = 66
     NAMESPACE = 67
+    KEY_PATCH = 68
+    KEY_EXPIRE = 69
+    KEY_MOVE = 70
+    SWAP = 71
+    KEY_COPY = 72
+    KEY_EXPIRED = 73
 
     FLAG_NEW_NODE = 1
     FLAG_NOACK = 1

@@ -27,9 +27,15 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
     IDMP_DUPLICATE  := v sid
     IDMP_SWEEP      := v sid, v ms (of the IDs up to which iids have expired)
     KEY_STREAM      := v namespace, v sid, str key
-    KEY_STRING      := v namespace, str key, str value
+    KEY_STRING      := v namespace, str key, v expires ms (0: never), str value
     KEY_DELETE      := v namespace, str key
     NAMESPACE       := v database, v namespace
+    KEY_PATCH       := v namespace, str key, v offset, str bytes
+    KEY_EXPIRE      := v namespace, str key, v expires ms (0: never)
+    KEY_MOVE        := v namespace, str key, v namespace to, str key to
+    SWAP            := v database, v database
+    KEY_COPY        := v namespace, v sid, str key, v expires ms (0: never), v sid copied from
+    KEY_EXPIRED     := v namespace, str key
     ids             := v n, id first, (n - 1) * step
     step            := zigzag v of the ms step, then v seq (after a step of 0: zigzag v of its step)
     run             := v start less the end of the one before, v length

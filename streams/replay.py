@@ -1,4 +1,4 @@
-"""Applies log records (grammar: streams/journal.py): recovery now, replicas later.
+"""Applies log records (grammar: streams/records.py): recovery now, replicas later.
 
 Rules: a record is applied exactly as the journal applied it when it was written. A stream's records
 up to the ``applied_lsn`` of its header row are already in its rows and are passed over. A record
@@ -35,13 +35,19 @@ from cython.cimports.streams.records import (
     IDMP_DUPLICATE,
     IDMP_RECORD,
     IDMP_SWEEP,
+    KEY_COPY,
     KEY_DELETE,
+    KEY_EXPIRE,
+    KEY_EXPIRED,
+    KEY_MOVE,
+    KEY_PATCH,
     KEY_STREAM,
     KEY_STRING,
     NACK,
     NAMESPACE,
     PULL_BACK,
     SET_ID,
+    SWAP,
     TRIM,
 )
 
@@ -74,14 +80,31 @@ class ReplayKeys(Protocol):
     def put_stream(self, ns: int, key: bytes, sid: int) -> Stream:
         """As in the journal."""
 
-    def put_string(self, ns: int, key: bytes, value: bytes) -> None:
-        """As in the journal."""
+    def put_string(self, ns: int, key: bytes, value: bytes, expires_ms: int) -> None:
+        """As in streams/keyrecords.py."""
+
+    def patch_string(self, ns: int, key: bytes, offset: int, data: bytes) -> int:
+        """As there."""
+
+    def expire(self, ns: int, key: bytes, expires_ms: int) -> None:
+        """As there."""
 
     def remove(self, ns: int, key: bytes) -> None:
-        """As in the journal."""
+        """As there."""
+
+    def move_key(self, ns: int, key: bytes, to_ns: int, to_key: bytes) -> None:
+        """As there."""
 
     def move_database(self, db: int, ns: int) -> None:
-        """As in the journal."""
+        """As there."""
+
+    def swap_databases(self, one: int, other: int) -> None:
+        """As there."""
+
+    def copy_stream(
+        self, ns: int, key: bytes, sid: int, source: Stream, expires_ms: int
+    ) -> tuple[Stream, int]:
+        """As there."""
 
 
 @cython.final
@@ -214,7 +237,7 @@ class Replay:
     def record(self, kind):
         """Apply one record."""
         stream: Stream
-        if KEY_STREAM <= kind <= NAMESPACE:
+        if KEY_STREAM <= kind <= KEY_EXPIRED:
             self.key_record(kind)
             return 0
         stream = self.stream()
@@ -234,7 +257,7 @@ class Replay:
         ns = self.number()
         self.recent = None
         if self.lsn <= self.keys.keys_lsn:
-            if kind == KEY_STREAM:
+            if kind == KEY_STREAM or kind == KEY_COPY:
                 self.keys.note_sid(self.number())
             self.skipped += 1
             self.p = self.end
@@ -247,13 +270,47 @@ class Replay:
             self.keys.mark_dirty(stream)
         elif kind == KEY_STRING:
             key = self.string()
-            self.keys.put_string(ns, key, self.string())
-        elif kind == KEY_DELETE:
+            expires_ms = self.number()
+            self.keys.put_string(ns, key, self.string(), expires_ms)
+        elif kind == KEY_DELETE or kind == KEY_EXPIRED:
             self.keys.remove(ns, self.string())
         elif kind == NAMESPACE:
             self.keys.move_database(ns, self.number())
+        elif kind == KEY_PATCH:
+            key = self.string()
+            offset = self.number()
+            self.keys.patch_string(ns, key, offset, self.string())
+        elif kind == KEY_EXPIRE:
+            key = self.string()
+            self.keys.expire(ns, key, self.number())
+        elif kind == KEY_MOVE:
+            key = self.string()
+            to_ns = self.number()
+            self.keys.move_key(ns, key, to_ns, self.string())
+        elif kind == KEY_COPY:
+            self.copy_record(ns)
+        elif kind == SWAP:
+            self.keys.swap_databases(ns, self.number())
         else:
             raise RecordError(f"record {self.lsn} has the unknown kind {kind}")
+
+    def copy_record(self, ns: int) -> None:
+        """Apply a KEY_COPY record from the sid on."""
+        source: Stream
+        copy: Stream
+        sid = self.number()
+        key = self.string()
+        expires_ms = self.number()
+        self.keys.note_sid(sid)
+        source = self.stream()
+        if source.applied_lsn >= self.lsn:
+            raise RecordError(f"record {self.lsn} copies stream {source.sid}, which has gone on")
+        copy, _ = self.keys.copy_stream(ns, key, sid, source, expires_ms)
+        for stream in (source, copy):
+            stream.applied_lsn = self.lsn
+            if not stream.dirty:
+                stream.dirty = True
+                self.keys.mark_dirty(stream)
 
     def stream_record(self, kind, stream):
         """Apply a record of one stream."""

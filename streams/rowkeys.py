@@ -8,9 +8,12 @@ Row keys, big-endian so that they sort as they read::
     pending chunk := 'P' u64 sid, u32 gid, u32 chunk      value: streams/chunk.py
     deleted page  := 'X' u64 sid, u32 page                value: 512 bytes, a bit a position
     producer      := 'I' u64 sid, u32 number              value: streams/producers.py
+    lent          := 'R' u64 sid, u64 sid of a copy       value: u64 end position of what it shares
+    expiry        := 'E' u64 expires ms, u32 namespace, name              value: empty, or see
+                                                                  Keyspace.set_row
     directory     := 'N'                                  value: JSON, see streams/keyspace.py
 
-Key row value: ``'s' u64 sid`` for a stream, ``'v' bytes`` for a string.
+The value of a key row is described in streams/keyrow.py.
 """
 
 from __future__ import annotations
@@ -20,12 +23,17 @@ import struct
 import xxhash
 
 HASH_BITS = 38
+CURSOR_END = 1 << 14 + HASH_BITS
 _KEY = struct.Struct(">cIHBI")
 _SID = struct.Struct(">cQ")
 _GROUP = struct.Struct(">cQI")
 _CHUNK = struct.Struct(">cQII")
+_LENT = struct.Struct(">cQQ")
+_EXPIRY = struct.Struct(">cQI")
 KEY_HEAD_BYTES = _KEY.size
 DIRECTORY = b"N"
+EXPIRY_FIRST = _EXPIRY.pack(b"E", 0, 0)
+EXPIRY_LAST = b"F"
 
 
 def name_hash(name: bytes) -> int:
@@ -86,6 +94,16 @@ def producer_row(sid: int, number: int) -> bytes:
     return _GROUP.pack(b"I", sid, number)
 
 
+def lent_row(sid: int, copy_sid: int) -> bytes:
+    """Row key of a copy that shares a stream's segments."""
+    return _LENT.pack(b"R", sid, copy_sid)
+
+
+def lent_to(row_key: bytes) -> int:
+    """The sid of the copy in such a row key."""
+    return int.from_bytes(row_key[9:17], "big")
+
+
 def sid_bounds(kind: bytes, sid: int) -> tuple[bytes, bytes]:
     """[start, end) of a stream's rows of one kind."""
     return _SID.pack(kind, sid), _SID.pack(kind, sid + 1)
@@ -106,21 +124,16 @@ def gid_of_chunk(row_key: bytes) -> int:
     return int.from_bytes(row_key[9:13], "big")
 
 
-def stream_value(sid: int) -> bytes:
-    """Value of a stream's key row."""
-    return b"s" + sid.to_bytes(8, "big")
+def expiry_row(expires_ms: int, ns: int, name: bytes) -> bytes:
+    """Row key of a key that expires, in the index of what expires."""
+    return _EXPIRY.pack(b"E", expires_ms, ns) + name
 
 
-def string_value(value: bytes) -> bytes:
-    """Value of a string's key row."""
-    return b"v" + value
+def expiry_ms(row_key: bytes) -> int:
+    """The time in a row of the index of what expires."""
+    return int.from_bytes(row_key[1:9], "big")
 
 
-def is_stream(value: bytes) -> bool:
-    """Whether a key row is about a stream."""
-    return value[:1] == b"s"
-
-
-def sid_of(value: bytes) -> int:
-    """The sid in a stream's key row."""
-    return int.from_bytes(value[1:9], "big")
+def expiring_key(row_key: bytes) -> tuple[int, bytes]:
+    """Namespace and name of the key that such a row is about."""
+    return int.from_bytes(row_key[9:13], "big"), row_key[_EXPIRY.size :]

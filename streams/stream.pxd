@@ -22,11 +22,14 @@ cdef class Stream(NodedEntries):
     cdef public uint32_t next_gid
     cdef public list dropped_gids
     cdef public list dropped_pages
+    cdef readonly list bases
+    cdef public bint lent
     cdef public bint stored
     cdef public bint dirty
     cdef public bint dropped
     cdef public uint64_t applied_lsn
-    cdef public uint64_t touched_tick
+    cdef public uint64_t touched_ms
+    cdef public uint64_t expires_ms
     cdef public uint32_t waiters
 
     # the apply half of the records; callers have checked

@@ -5,12 +5,16 @@ fail. A trim moves the low-water mark and nothing else; XDEL sets bits and lets 
 over a deleted prefix, so the mark never rests on a deleted entry. An empty stream is a live key;
 ``last_id`` and ``max_deleted_id`` never go back.
 
+A copy shares the segments of what it was copied from: of each of its ``bases`` (sid, end position),
+ascending, the runs below that end and above the one before; its own runs follow. A stream that was
+copied is ``lent``: its segments outlive its trims and itself while a copy needs them.
+
 ``producers`` is None until the first XADD with IDMP, or a configuration that is not the usual one.
 
-Header row, little-endian (values of ``HEADER``), then what streams/nodes.py has to say. The version
-is 2 where the stream has rows of producers, else 1::
+Header row, little-endian (values of ``HEADER``), then a pair of u64 a base, then what
+streams/nodes.py has to say. The version is 2 where the stream has rows of producers, else 1::
 
-    u8 version, u64 applied_lsn, u64 base_sid, u64 base_end_pos (0: no base), u64 length, u64
+    u8 version, u64 applied_lsn, u64 number of bases, u64 lent (0 or 1), u64 length, u64
     entries_added, u64 node_count, u64 mark_pos, u64 end_pos, u64 last ms, seq, u64 max deleted ms,
     seq, u32 next_gid, u8 node_open, u64 node_pos, u64 node ms, seq, u64 node_live, u64 node_adds,
     u64 node_bytes, u32 node_field_count
@@ -34,6 +38,7 @@ from streams.nodes import NodedEntries
 from streams.producers import Producers
 
 HEADER = struct.Struct("<BQQQQQQQQQQQQIBQQQQQQI")
+BASE = struct.Struct("<QQ")
 HEADER_VERSION = 1
 HEADER_WITH_PRODUCERS = 2
 BLOCK_LOGICAL_BYTES = cython.declare(cython.Py_ssize_t, 16384)
@@ -54,11 +59,14 @@ class Stream(NodedEntries):
         self.next_gid = 1
         self.dropped_gids = []
         self.dropped_pages = []
+        self.bases = []
+        self.lent = False
         self.stored = False
         self.dirty = False
         self.dropped = False
         self.applied_lsn = 0
-        self.touched_tick = 0
+        self.touched_ms = 0
+        self.expires_ms = 0
         self.waiters = 0
 
     def append(self, wire, n, ms, seq, new_node):
@@ -361,8 +369,8 @@ class Stream(NodedEntries):
             HEADER.pack(
                 HEADER_VERSION if self.producers is None else HEADER_WITH_PRODUCERS,
                 self.applied_lsn,
-                0,
-                0,
+                len(self.bases),
+                self.lent,
                 self.length,
                 self.entries_added,
                 self.node_count,
@@ -382,6 +390,7 @@ class Stream(NodedEntries):
                 self.node_bytes,
                 self.node_field_count,
             )
+            + b"".join([BASE.pack(sid, end_pos) for sid, end_pos in self.bases])
             + self.dump_nodes()
         )
 
@@ -394,8 +403,8 @@ class Stream(NodedEntries):
         (
             _version,
             self.applied_lsn,
-            _base_sid,
-            _base_end,
+            _n_bases,
+            self.lent,
             self.length,
             self.entries_added,
             self.node_count,
@@ -415,7 +424,42 @@ class Stream(NodedEntries):
             self.node_bytes,
             self.node_field_count,
         ) = HEADER.unpack_from(data)
-        self.load_nodes(data[HEADER.size :])
+        self.bases = bases_of(data)
+        self.load_nodes(data[HEADER.size + BASE.size * len(self.bases) :])
+
+    def copy_from(self, source: Stream) -> int:
+        """Become a copy of ``source``. REQUIRES: this stream is new. Reads nothing.
+
+        What is in segments is shared, what is in the memtable becomes part of both. Returns the
+        memory of the latter, producers included.
+        """
+        block: Block
+        run: Run
+        i: uint32_t
+        held: cython.Py_ssize_t = 0
+        source.seal_tail()
+        self.load_header(source.dump_header())
+        self.lent = False
+        self.runs = list(source.runs)
+        self.mem = list(source.mem)
+        for block in self.mem:
+            held += block.memory_bytes
+        if self.runs:
+            run = self.runs[len(self.runs) - 1]
+            if not self.bases or run.end_pos > self.bases[len(self.bases) - 1][1]:
+                self.bases.append((source.sid, run.end_pos))
+                source.lent = True
+        for number, page in source.deleted_pages.items():
+            self.load_page(number, page.dump())
+            self.deleted_pages[number].dirty = True
+        for i in range(source.node_starts_n):
+            self.note_node_start(source.node_starts[i])
+        for name, group in source.groups.items():
+            self.groups[name] = group.copied()
+        if source.producers is not None:
+            self.producers = source.producers.copied()
+            held += self.producers.memory_bytes
+        return held
 
     def attach(self, runs: list[Run]) -> None:
         """Take the cold parts of a stream that was just loaded, oldest first."""
@@ -521,3 +565,9 @@ class Stream(NodedEntries):
         assert nodes == self.node_count, (nodes, self.node_count)
         if self.producers is not None:
             self.producers.check()
+
+
+def bases_of(header: bytes) -> list[tuple[int, int]]:
+    """The bases that a header row names."""
+    n: cython.Py_ssize_t = HEADER.unpack_from(header)[2]
+    return list(BASE.iter_unpack(header[HEADER.size : HEADER.size + BASE.size * n]))

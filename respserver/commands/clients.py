@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from respserver.session import Session
 
 NORMAL = b"normal"
-# There are no replication links and no subscribers yet: nobody is of the other types.
+# There are no replication links: nobody is a master or a replica.
 CLIENT_TYPES = frozenset({NORMAL, b"master", b"slave", b"replica", b"pubsub"})
 NO_SUCH_CLIENT = b"ERR No such client"
 ID_REFUSAL = b"ERR client-id should be greater than 0"
@@ -40,9 +40,20 @@ def checked_name(name: bytes) -> bytes:
 def describe(session: Session, call: Call) -> bytes:
     """The client as a line of CLIENT LIST, as ``call`` is told it."""
     now_ms = call.now_ms
+    multi, watching, subscriptions = session.multi, session.watching, session.subscriptions
     marks = b""
+    if session.monitoring:
+        marks += b"O"
+    if subscriptions is not None:
+        marks += b"P"
+    if multi is not None:
+        marks += b"x"
     if session.blocked is not None and not session.blocked.cold:
         marks += b"b"
+    if session.tracking is not None:
+        marks += session.tracking.marks()
+    if watching is not None and watching.dirty:
+        marks += b"d"
     if session.close_after_reply:
         marks += b"c"
     if session.no_evict:
@@ -60,12 +71,15 @@ def describe(session: Session, call: Call) -> bytes:
         b"idle=%d" % ((now_ms - session.last_interaction_ms) // 1000),
         b"flags=" + (marks or b"N"),
         b"db=%d" % session.db,
-        b"sub=0 psub=0 ssub=0 multi=-1 watch=0",
+        b"sub=%d psub=%d ssub=%d"
+        % ((0, 0, 0) if subscriptions is None else subscriptions.counts()),
+        b"multi=%d" % (-1 if multi is None else len(multi.commands)),
+        b"watch=%d" % (0 if watching is None else len(watching.keys)),
         b"qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0" % session.query_buffer_bytes,
         b"obl=0 oll=0 omem=%d tot-mem=%d" % (waiting, waiting + session.query_buffer_bytes),
         b"events=" + (b"rw" if waiting else b"r"),
         b"cmd=" + (b"NULL" if session.last_command is None else session.last_command.name),
-        b"user=default redir=-1",
+        b"user=default redir=%d" % (-1 if session.tracking is None else session.tracking.redirect),
         b"resp=%d" % session.proto,
         b"lib-name=" + session.lib_name,
         b"lib-ver=" + session.lib_ver,
@@ -158,8 +172,10 @@ def type_filter(word: bytes) -> Filter:
     """Clients of a type."""
     if word.lower() not in CLIENT_TYPES:
         raise ReplyError(b"ERR Unknown client type '%s'" % c_string(word))
-    wanted = word.lower() == NORMAL
-    return lambda session: wanted
+    kind = word.lower()
+    if kind == b"pubsub":
+        return lambda session: session.subscriptions is not None
+    return lambda session: kind == NORMAL and session.subscriptions is None
 
 
 def id_filter(word: bytes) -> Filter:

@@ -21,6 +21,7 @@ from respserver.errors import (
     c_string,
 )
 from respserver.replies import OK, Simple
+from respserver.session import REPLIES
 from respserver.spec import ALLOW_BUSY, FAST, LOADING, NO_AUTH, NOSCRIPT, STALE, command
 
 if TYPE_CHECKING:
@@ -185,6 +186,10 @@ def quit_(call: Call) -> Simple:
 )
 def reset(call: Call) -> Simple:
     session = call.session
+    session.multi = None
+    call.server.observers.forget(session)
+    session.reply_mode = REPLIES
+    session.settle()
     session.db = 0
     session.proto = 2
     session.name = b""

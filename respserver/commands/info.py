@@ -47,6 +47,11 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * PAGE_BYTES
 
 
+def peak_bytes() -> int:
+    """The most memory that the process had."""
+    return max(resident_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
 def server_section(call: Call) -> Iterable[Line]:
     server = call.server
     uptime_s = (call.now_ms - server.started_ms) // 1000
@@ -94,11 +99,14 @@ def clients_section(call: Call) -> Iterable[Line]:
         max((session.output_bytes for session in sessions), default=0),
     )
     yield "blocked_clients", len(blocked)
-    yield "tracking_clients", 0
-    yield "pubsub_clients", 0
-    yield "watching_clients", 0
+    yield "tracking_clients", sum(session.tracking is not None for session in sessions)
+    yield "pubsub_clients", sum(session.subscriptions is not None for session in sessions)
+    yield (
+        "watching_clients",
+        sum(bool(session.watching and session.watching.keys) for session in sessions),
+    )
     yield "clients_in_timeout_table", 0
-    yield "total_watched_keys", 0
+    yield "total_watched_keys", len(call.server.observers.watches)
     yield "total_blocking_keys", len(keys)
     yield (
         "total_blocking_keys_on_nokey",  # a reader of a group is woken when the key goes away
@@ -107,8 +115,7 @@ def clients_section(call: Call) -> Iterable[Line]:
 
 
 def memory_section(call: Call) -> Iterable[Line]:
-    used = resident_bytes()
-    peak = max(used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    used, peak = resident_bytes(), peak_bytes()
     total = os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
     yield "used_memory", used
     yield "used_memory_human", human(used)
@@ -119,9 +126,10 @@ def memory_section(call: Call) -> Iterable[Line]:
     yield "used_memory_peak_perc", f"{used * 100 / peak:.2f}%"
     yield "total_system_memory", total
     yield "total_system_memory_human", human(total)
-    yield "used_memory_lua", 0
-    yield "used_memory_lua_human", "0B"
-    yield "number_of_cached_scripts", 0
+    scripts = call.server.scripts
+    yield "used_memory_lua", scripts.memory_bytes
+    yield "used_memory_lua_human", human(scripts.memory_bytes)
+    yield "number_of_cached_scripts", len(scripts.bodies)
     yield "number_of_functions", 0
     yield "number_of_libraries", 0
     yield "maxmemory", 0
@@ -158,16 +166,21 @@ def stats_section(call: Call) -> Iterable[Line]:
     yield "sync_full", 0
     yield "sync_partial_ok", 0
     yield "sync_partial_err", 0
-    yield "expired_keys", 0
+    yield "expired_keys", stats.expired_keys
     yield "evicted_keys", 0
     yield "evicted_clients", 0
     yield "keyspace_hits", stats.keyspace_hits
     yield "keyspace_misses", stats.keyspace_misses
-    yield "pubsub_channels", 0
-    yield "pubsub_patterns", 0
-    yield "pubsubshard_channels", 0
+    pubsub = call.server.observers.pubsub
+    yield "pubsub_channels", len(pubsub.channels.by_name)
+    yield "pubsub_patterns", len(pubsub.patterns.by_name)
+    yield "pubsubshard_channels", len(pubsub.shard_channels.by_name)
     yield "latest_fork_usec", 0
     yield "total_forks", 0
+    trackers = call.server.observers.trackers
+    yield "tracking_total_keys", len(trackers.readers)
+    yield "tracking_total_items", trackers.items
+    yield "tracking_total_prefixes", len(trackers.prefixes)
     yield "unexpected_error_replies", stats.unexpected_error_replies
     yield "total_error_replies", stats.total_error_replies
     yield "total_reads_processed", stats.total_reads_processed
@@ -244,9 +257,15 @@ def cluster_section(call: Call) -> Iterable[Line]:
 
 def keyspace_section(call: Call) -> Iterable[Line]:
     for db, ns in enumerate(call.keyspace.namespaces):
-        size = call.keyspace.size(ns)
-        if size:
-            yield f"db{db}", f"keys={size},expires=0,avg_ttl=0,subexpiry=0"
+        tally = call.keyspace.tallies[ns]
+        if tally.keys:
+            yield (
+                f"db{db}",
+                (
+                    f"keys={tally.keys},expires={tally.expiring},"
+                    f"avg_ttl={tally.mean_ttl_ms(call.now_ms)},subexpiry=0"
+                ),
+            )
 
 
 def streams_section(call: Call) -> Iterable[Line]:

@@ -79,6 +79,9 @@ def info(spec: CommandSpec) -> list[object]:
         one = fixed[0]
         first, step = one.first, one.step
         last = one.first + one.last if one.last >= 0 else one.last
+        for other in fixed[1:]:  # as far as they follow each other
+            if other.first == last + 1 and other.last >= 0:
+                last = other.first + other.last
     subcommands = [info(sub) for sub in spec.subcommands.values()]
     return [
         spec.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from respserver.glob import matches
 from respserver.keyspec import all_keys, one_key
 from respserver.replies import OK, Simple
 from respserver.spec import FAST, READONLY, WRITE, command
+from streams import rowkeys
 
 if TYPE_CHECKING:
     from respserver.call import Call
 
 SCAN_COUNT = 10
+RANDOM_PAGE = 32
 UINT64_MAX = (1 << 64) - 1
 # What C's strtoull takes for a whole number.
 CURSOR = re.compile(rb"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
@@ -43,13 +46,10 @@ def dbsize(call: Call) -> int:
 def delete(call: Call) -> int:
     """Delete the keys named; how many were there."""
     there = [
-        # loaded, not only looked for: what may fail to be read fails before the first change
-        key
-        for key in dict.fromkeys(call.argv[1:])
-        if call.keyspace.lookup(call.ns, key) is not None
+        key for key in dict.fromkeys(call.argv[1:]) if call.keyspace.find(call.ns, key) is not None
     ]
     for key in there:
-        call.journal.delete_key(call.ns, key)
+        call.key_records.delete(call.ns, key)
     return len(there)
 
 
@@ -120,7 +120,7 @@ def unlink(call: Call) -> int:
     ),
 )
 def exists(call: Call) -> int:
-    return sum(call.keyspace.kind(call.ns, key) is not None for key in call.argv[1:])
+    return sum(call.keyspace.find(call.ns, key) is not None for key in call.argv[1:])
 
 
 def check_flush(call: Call) -> None:
@@ -133,7 +133,7 @@ def check_flush(call: Call) -> None:
 def flush(call: Call, db: int) -> None:
     """Empty a database, unless it is."""
     if call.keyspace.size(call.keyspace.namespaces[db]):
-        call.journal.flush_database(db)
+        call.key_records.flush_database(db)
 
 
 @command(
@@ -258,6 +258,8 @@ def scan(call: Call) -> list[object]:
             pattern = args.take()
         elif option == b"TYPE" and args.left:
             kind = args.take().lower()
+        elif option == b"NOVALUES":
+            raise ReplyError(b"ERR NOVALUES option can only be used in HSCAN")
         else:
             raise ReplyError(SYNTAX)
     if pattern == b"*":
@@ -265,8 +267,10 @@ def scan(call: Call) -> list[object]:
     following, found = call.keyspace.scan(call.ns, cursor, count)
     names = [
         key
-        for key, key_kind in found
-        if (pattern is None or matches(pattern, key)) and (kind is None or key_kind == kind)
+        for key, row in found
+        if (pattern is None or matches(pattern, key))
+        and (kind is None or row.kind == kind)
+        and (not row.expires_ms or call.keyspace.find(call.ns, key) is not None)
     ]
     return [b"%d" % following, names]
 
@@ -285,3 +289,53 @@ def scan(call: Call) -> list[object]:
 )
 def type_(call: Call) -> Simple:
     return Simple(call.keyspace.kind(call.ns, call.argv[1]) or b"none")
+
+
+@command(
+    "TOUCH",
+    "key...",
+    (
+        "Returns the number of existing keys out of those specified after updating the "
+        "time they were last accessed."
+    ),
+    arity=-2,
+    flags=READONLY | FAST,
+    acl="keyspace",
+    keys=all_keys("RO"),
+    since="3.2.1",
+    group="generic",
+    complexity="O(N) where N is the number of keys that will be touched.",
+    tips=(
+        "request_policy:multi_shard",
+        "response_policy:agg_sum",
+    ),
+)
+def touch(call: Call) -> int:
+    return sum(call.keyspace.touch(call.ns, key) for key in call.argv[1:])
+
+
+@command(
+    "RANDOMKEY",
+    "",
+    "Returns a random key name from the database.",
+    arity=1,
+    flags=READONLY,
+    acl="keyspace",
+    since="1.0.0",
+    group="generic",
+    complexity="O(1)",
+    tips=(
+        "request_policy:all_shards",
+        "response_policy:special",
+        "nondeterministic_output",
+    ),
+)
+def randomkey(call: Call) -> bytes | None:
+    """A page of keys from somewhere on, and one of it that has not expired."""
+    cursor = random.randrange(rowkeys.CURSOR_END)
+    _, page = call.keyspace.scan(call.ns, cursor, RANDOM_PAGE)
+    if len(page) < RANDOM_PAGE:
+        page += call.keyspace.scan(call.ns, 0, RANDOM_PAGE - len(page))[1]
+    random.shuffle(page)
+    there = (key for key, _ in page if call.keyspace.find(call.ns, key) is not None)
+    return next(there, None)

@@ -1,5 +1,5 @@
-"""What COMMAND says of each implemented command is what 8.2.3 says, but for the rows of
-`voices.COMMANDS_LACK`; and a server that presents an older version tells of nothing newer.
+"""What COMMAND says of each implemented command is what 8.2.3 says; and a server that
+presents an older version tells of nothing newer.
 
 Flags, categories and key-specification flags are compared as sets in both protocols; everything
 else as it stands. Of DOCS, since, group and option words are compared here, the rest in
@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from respserver.version import level_of
-from tests.differential import voices
 from tests.differential.conftest import IS_REDIS, SubjectOf
 from tests.respclient import Client, plain
 from tests.servers import REDIS_8_VERSION, Server
@@ -89,9 +88,8 @@ def _tokens(arguments: list[Any]) -> set[bytes]:
     return found
 
 
-def differing(path: str, one: Any, other: Any, overrides: dict[str, Any]) -> list[str]:
+def differing(path: str, one: Any, other: Any) -> list[str]:
     """Where two descriptions differ, as lines; of subcommands only those that respq has."""
-    one = overrides.get(path, one)
     if isinstance(one, dict) and isinstance(other, dict):
         keys = set(other) if path.endswith("subcommands") else set(one) | set(other)
         return [
@@ -101,14 +99,13 @@ def differing(path: str, one: Any, other: Any, overrides: dict[str, Any]) -> lis
                 f"{path}.{key.decode() if isinstance(key, bytes) else key}",
                 one.get(key, "(absent)"),
                 other.get(key, "(absent)"),
-                overrides,
             )
         ]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return [
             line
             for i, (left, right) in enumerate(zip(one, other, strict=True))
-            for line in differing(f"{path}[{i}]", left, right, overrides)
+            for line in differing(f"{path}[{i}]", left, right)
         ]
     return [] if one == other else [f"{path}:\n  8.2.3 {one!r}\n  respq {other!r}"]
 
@@ -121,7 +118,6 @@ def of_redis(found: Iterable[bytes]) -> set[bytes]:
 @pytest.mark.parametrize("proto", [2, 3])
 def test_command_info_and_docs(first_voice: Server, subject: Server, proto: int) -> None:
     wrong = []
-    table = voices.COMMANDS_LACK if subject.name == "respq" else {}
     with first_voice.connect(proto) as voice, subject.connect(proto) as client:
         mine = {name for name in of_redis(names(client)) if b"|" not in name}
         assert mine >= {b"xadd", b"xreadgroup", b"xinfo", b"get", b"client", b"hello"}
@@ -129,23 +125,9 @@ def test_command_info_and_docs(first_voice: Server, subject: Server, proto: int)
             described = info(voice, name)
             assert described is not None, f"8.2.3 has no {name!r}"
             path = name.decode()
-            wrong += differing(path, described, info(client, name), table)
-            wrong += differing(f"{path} docs", docs(voice, name), docs(client, name), table)
+            wrong += differing(path, described, info(client, name))
+            wrong += differing(f"{path} docs", docs(voice, name), docs(client, name))
     assert not wrong, "\n".join(wrong)
-
-
-def test_every_row_of_the_table_is_used(first_voice: Server) -> None:
-    """A row of COMMANDS_LACK that names what 8.2.3 says anyway is idle."""
-    with first_voice.connect() as voice:
-        for path, value in voices.COMMANDS_LACK.items():
-            head, _, rest = path.partition(".")
-            name, _, kind = head.partition(" ")
-            found: Any = (
-                docs(voice, name.encode()) if kind == "docs" else info(voice, name.encode())
-            )
-            for part in rest.split("."):
-                found = found.get(part, found.get(part.encode()))
-            assert found != value, f"{path} needs no row"
 
 
 VERSIONS = pytest.mark.parametrize(

@@ -5,7 +5,6 @@ presents, which is that of the first voice wherever a voice is asked.
 * `VOICES`: every step of the transcripts that the two answer differently; `test_voices.py` proves
   the table complete and free of idle rows. ` #2` is the second occurrence of a step in its case.
 * `CORRECTED`: the steps where 8.2.3 has a defect that a later version does not have.
-* `COMMANDS_LACK`: what 8.2.3 has in its table of commands, and respq has not.
 """
 
 from __future__ import annotations
@@ -58,6 +57,39 @@ VOICES = (
                 "a[client]> CLIENT LIST ID {b.id}",
                 "a[client]> CLIENT LIST ID {b.id} {b.id}",
                 "a[client]> CLIENT INFO",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "7.2 and 7.4 brought fields of CLIENT LIST and INFO that tell of transactions.",
+        {
+            "pubsub/subscribing": [
+                "b> PUBSUB HELP",
+                "b[client]> CLIENT LIST ID {a.id}",
+                "b[client]> CLIENT LIST ID {a.id} #2",
+                "b[client]> CLIENT LIST TYPE pubsub",
+                "b[info:pubsub_clients]> INFO clients",
+            ],
+            "transactions/CLIENT LIST shows transactions": [
+                "b[client]> CLIENT LIST ID {a.id}",
+                "b[client]> CLIENT LIST ID {a.id} #2",
+                "b[client]> CLIENT LIST ID {a.id} #3",
+                "b[client]> CLIENT LIST ID {a.id} #4",
+                "b[client]> CLIENT LIST ID {a.id} #5",
+                "b[info:watching_clients,total_watched_keys]> INFO clients",
+                "b[info:watching_clients,total_watched_keys]> INFO clients #2",
+            ],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "Since 7.2 messages to the client that runs a transaction stand behind its reply.",
+        {
+            "pubsub/within a transaction": [
+                "a> EXEC",
+                "a~",
+                "a~ #2",
             ],
         },
     ),
@@ -185,6 +217,12 @@ VOICES = (
                 "a<",
                 "b<",
             ],
+            "transactions/a transaction wakes those who wait behind it": [
+                "b?",
+                "c?",
+                "b<",
+                "c<",
+            ],
             "traps/a stream that ran dry leaves the client waiting": [
                 "b?",
                 "c?",
@@ -282,6 +320,9 @@ VOICES = (
             ],
             "xclaim/claiming": [
                 "a> XINFO CONSUMERS s g",
+            ],
+            "moves/COPY of a stream": [
+                "a> XINFO STREAM t FULL COUNT 0",
             ],
             "xclaim/IDLE, TIME, RETRYCOUNT": [
                 "a> XINFO STREAM s FULL",
@@ -385,6 +426,33 @@ VOICES = (
             ],
         },
     ),
+    Voice(
+        "8.2.3",
+        "A blocked command is run again since 7.2 when its stream goes away, and says so in its "
+        "own words.",
+        {
+            "moves/who waits for a stream that is renamed": ["b<"],
+            "moves/who waits for a stream that others are renamed over": ["c<"],
+            "moves/who waits while databases are swapped": ["b<"],
+            "moves/who waits while a key moves to another database": ["b<"],
+            "moves/who waits for a key that others are copied over": ["c<"],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "OBJECT HELP and MEMORY HELP were reworded; SCAN knows NOVALUES, to refuse it, since 7.4.",
+        {
+            "moves/TOUCH, RANDOMKEY, OBJECT": ["a> OBJECT HELP", "a> SCAN 0 NOVALUES"],
+            "moves/MEMORY": ["a> MEMORY HELP"],
+        },
+    ),
+    Voice(
+        "8.2.3",
+        "Small numbers are shared no more, so each key is the only one that refers to its own.",
+        {
+            "strings/OBJECT ENCODING of strings": ["a> OBJECT REFCOUNT k"],
+        },
+    ),
 )
 
 # case -> step -> the reply that a later Redis gives where 8.2.3 is wrong, and respq too.
@@ -404,10 +472,4 @@ CORRECTED: dict[str, dict[str, str]] = {
     "xreadgroup/a group and a consumer may be called STREAMS": {
         "a> COMMAND GETKEYS XREADGROUP COUNT 1 GROUP STREAMS STREAMS STREAMS s t > >": '["s" "t"]',
     },
-}
-
-# Path in COMMAND INFO or DOCS -> what respq says, where it lacks what 8.2.3 has.
-COMMANDS_LACK: dict[str, object] = {
-    # Keys do not expire yet, and SET does not claim it.
-    "set docs.tokens": [b"GET", b"KEEPTTL", b"NX", b"XX"],
 }

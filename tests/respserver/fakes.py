@@ -14,12 +14,15 @@ from typing import Any
 import respserver.commands  # fills the table
 from lsmstore.buf import Buf
 from respserver import errors
+from respserver.pubsub import PubSub
 from respserver.replies import encode
 from respserver.settings import Config, load
 from respserver.spec import NO_AUTH, CommandSpec, Table, lookup, table_at
 from respserver.stats import ServerStats
+from respserver.tracking import Trackers
 from respserver.version import level_of
-from streams.keyspace import WrongTypeError
+from streams.keyrow import EMPTY_STRING, KeyRow, stream_row, string_row
+from streams.keyspace import Tally, WrongTypeError
 
 assert respserver.commands
 
@@ -56,11 +59,20 @@ class Session:
     no_evict: bool = False
     no_touch: bool = False
     last_command: CommandSpec | None = None
+    multi: Any = None
+    watching: Any = None
+    subscriptions: Any = None
+    tracking: Any = None
+    monitoring: bool = False
+    reply_mode: int = 0
     query_buffer_bytes: int = 0
     output_bytes: int = 0
     total_commands: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
+
+    def settle(self) -> None:
+        """A session here is never special."""
 
 
 class Keys:
@@ -72,19 +84,28 @@ class Keys:
             ns: {} for ns in self.namespaces
         }
         self.flushed: list[int] = []
+        self.resident_bytes = 100
+        self.log = Buf()
 
-    def lookup(self, ns: int, key: bytes) -> bytes | list[bytes] | None:
-        return self.tables[ns].get(key)
+    def find(self, ns: int, key: bytes) -> KeyRow | None:
+        held = self.tables[ns].get(key)
+        if held is None:
+            return None
+        return KeyRow(string_row(held) if isinstance(held, bytes) else stream_row(1))
 
     def kind(self, ns: int, key: bytes) -> bytes | None:
-        held = self.tables[ns].get(key)
-        return None if held is None else b"string" if isinstance(held, bytes) else b"stream"
+        row = self.find(ns, key)
+        return None if row is None else row.kind
+
+    def string_row(self, ns: int, key: bytes) -> KeyRow | None:
+        row = self.find(ns, key)
+        if row is not None and row.is_stream:
+            raise WrongTypeError
+        return row
 
     def string(self, ns: int, key: bytes) -> bytes | None:
-        held = self.tables[ns].get(key)
-        if isinstance(held, list):
-            raise WrongTypeError
-        return held
+        row = self.string_row(ns, key)
+        return None if row is None else row.string
 
     def keys(self, ns: int) -> Iterator[bytes]:
         yield from self.tables[ns]
@@ -92,20 +113,59 @@ class Keys:
     def size(self, ns: int) -> int:
         return len(self.tables[ns])
 
-    def scan(self, ns: int, cursor: int, count: int) -> tuple[int, list[tuple[bytes, bytes]]]:
+    @property
+    def live(self) -> dict[int, dict[bytes, Any]]:
+        return {ns: {} for ns in self.tables}
+
+    @property
+    def tallies(self) -> dict[int, Tally]:
+        return {ns: Tally(len(table)) for ns, table in self.tables.items()}
+
+    def scan(self, ns: int, cursor: int, count: int) -> tuple[int, list[tuple[bytes, KeyRow]]]:
         ordered = sorted((zlib.crc32(key), key) for key in self.tables[ns])
         found = [(at, key) for at, key in ordered if at >= cursor]
         page, rest = found[:count], found[count:]
         while rest and page and rest[0][0] == page[-1][0]:
             page.append(rest.pop(0))
-        kinds = [(key, self.kind(ns, key) or b"none") for _, key in page]
-        return (rest[0][0] if rest else 0), kinds
+        rows = [(key, self.find(ns, key)) for _, key in page]
+        return (rest[0][0] if rest else 0), [(key, row) for key, row in rows if row is not None]
 
-    def set_string(self, ns: int, key: bytes, value: bytes) -> None:
+    def set_string(self, ns: int, key: bytes, value: bytes, _expires_ms: int) -> None:
         self.tables[ns][key] = value
 
-    def delete_key(self, ns: int, key: bytes) -> None:
+    def delete(self, ns: int, key: bytes) -> None:
         del self.tables[ns][key]
+
+    def patch_string(self, ns: int, key: bytes, offset: int, data: bytes) -> None:
+        row = self.find(ns, key) or EMPTY_STRING
+        self.tables[ns][key] = KeyRow(row.patched(offset, data)).string
+
+    def expire(self, ns: int, key: bytes, expires_ms: int) -> None:
+        assert key in self.tables[ns]
+        assert expires_ms >= 0
+
+    def touch(self, ns: int, key: bytes) -> bool:
+        return key in self.tables[ns]
+
+    def idle_ms(self, ns: int, key: bytes) -> int:
+        assert key in self.tables[ns]
+        return 0
+
+    def move(self, ns: int, key: bytes, to_ns: int, to_key: bytes) -> None:
+        self.tables[to_ns][to_key] = self.tables[ns].pop(key)
+
+    def stream(self, ns: int, key: bytes) -> bytes:
+        return key
+
+    def copy_stream(self, source: bytes, to_ns: int, to_key: bytes, _expires_ms: int) -> None:
+        self.tables[to_ns][to_key] = [source]
+
+    def copy_string(self, to_ns: int, to_key: bytes, row: KeyRow) -> None:
+        self.tables[to_ns][to_key] = row.string
+
+    def swap_databases(self, one: int, other: int) -> None:
+        spaces = self.namespaces
+        spaces[one], spaces[other] = spaces[other], spaces[one]
 
     def flush_database(self, db: int) -> None:
         self.flushed.append(db)
@@ -139,6 +199,30 @@ class Kernel:
         return self.table[base].subcommands[sub] if sub else self.table[base]
 
 
+class Observers:
+    """Nobody looks on."""
+
+    def __init__(self) -> None:
+        self.watches: dict[bytes, None] = {}
+        self.pubsub = PubSub(lambda session, data: None)
+        self.trackers = Trackers({}, lambda session, data: None)
+
+    def settle(self) -> None:
+        """Nobody looks on."""
+
+    def forget(self, session: Session) -> None:
+        """There is nothing to forget."""
+
+
+class Scripts:
+    """There are none."""
+
+    memory_bytes = 0
+
+    def __init__(self) -> None:
+        self.bodies: dict[bytes, bytes] = {}
+
+
 @dataclass
 class Store:
     """The log's position."""
@@ -155,6 +239,8 @@ class Server:
     sessions: dict[int, Session] = field(default_factory=dict)
     stats: ServerStats = field(default_factory=ServerStats)
     store: Store = field(default_factory=Store)
+    observers: Observers = field(default_factory=Observers)
+    scripts: Scripts = field(default_factory=Scripts)
     started_ms: int = NOW_MS - 90_000_000
     last_save_ms: int = NOW_MS - 60_000
     run_id: str = "a" * 40
@@ -184,7 +270,13 @@ class Server:
         self.done.append(names)
 
     def stream_figures(self) -> dict[str, int]:
-        return {"pending_entries": 10, "pending_bytes": 224, "memtable_flushes": 3}
+        return {
+            "pending_entries": 10,
+            "pending_bytes": 224,
+            "memtable_flushes": 3,
+            "memtable_bytes": 1000,
+            "block_cache_bytes": 500,
+        }
 
 
 @dataclass
@@ -202,6 +294,10 @@ class Call:
 
     @property
     def journal(self) -> Keys:
+        return self.server.keyspace
+
+    @property
+    def key_records(self) -> Keys:
         return self.server.keyspace
 
     @property

@@ -53,13 +53,6 @@ def test_dialogues(name: str, proto: int, oracle: Server) -> None:
         client.call("FLUSHALL")
 
 
-def test_expiry_is_a_syntax_error_until_keys_expire() -> None:
-    node = Node()
-    for option in ("EX", "PX", "EXAT", "PXAT"):
-        assert node.run("SET", "k", "v", option, "100") == b"-ERR syntax error\r\n"
-    assert node.run("GET", "k") == b"$-1\r\n"
-
-
 def test_a_stream_is_no_string() -> None:
     node = Node()
     node.stream(b"s")

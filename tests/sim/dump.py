@@ -6,19 +6,23 @@ Rules of this file:
   cold blocks and evictions must not show. Stream headers are part of it (less the log position),
   so what will decide later commands is compared, too.
 * Nothing is swept meanwhile: what a dump sees is what the log has made of the node.
-* Times are absolute, so a dump depends on no clock. seen-time is left out: it makes no record, so a
-  restart may forget it.
+* Times are absolute, so a dump depends on no clock; it is taken at the beginning of time, when no
+  key has expired. seen-time is left out: it makes no record, so a restart may forget it.
+* The index of what expires is compared with the keys.
 """
 
 from __future__ import annotations
 
 import re
 
+from streams import rowkeys
+from streams.keyrow import KeyRow
+from streams.keyspace import Keyspace, Tally
 from streams.stream import HEADER, Stream
 from tests.sim.node import SimNode
 
 SEEN = re.compile(rb"(\$9\r\nseen-time\r\n:)-?\d+")
-DUMP_WALL_MS = 1_900_000_000_000
+DUMP_WALL_MS = 1_000
 
 
 def dump(node: SimNode) -> dict[str, bytes]:
@@ -39,6 +43,7 @@ def dump(node: SimNode) -> dict[str, bytes]:
             found[f"{db} keys"] = b"%d %r" % (client.call("DBSIZE"), names)
             for name in names:
                 about = f"{db} {name.decode()}"
+                found[f"{about} expires"] = client.raw("PEXPIRETIME", name)
                 if client.call("TYPE", name) == b"string":
                     found[about] = client.raw("GET", name)
                     continue
@@ -46,6 +51,7 @@ def dump(node: SimNode) -> dict[str, bytes]:
                 assert stream is not None
                 _dump_stream(client.raw, about, name, stream, found)
         found["directory"] = _directory(node)
+        check_expiry(keyspace)
     finally:
         node.clock.set_wall_ms(wall_ms)
         client.leave()
@@ -67,10 +73,8 @@ def _dump_stream(raw, about: str, name: bytes, stream: Stream, found: dict[str, 
     found[f"{about} full"] = full
     found[f"{about} groups"] = raw("XINFO", "GROUPS", name)
     values = list(HEADER.unpack_from(stream.dump_header()))
-    values[1] = 0  # applied_lsn
-    found[f"{about} header"] = (
-        repr((stream.sid, values)).encode() + stream.dump_header()[HEADER.size :]
-    )
+    values[1:4] = (0, 0, 0)  # applied_lsn, and which segments are shared
+    found[f"{about} header"] = repr((stream.sid, values)).encode() + stream.dump_nodes()
     if stream.producers is not None:
         found[f"{about} producers"] = repr(sorted(stream.producers.all_rows())).encode()
     for group in sorted(stream.groups):
@@ -90,6 +94,31 @@ def _dump_stream(raw, about: str, name: bytes, stream: Stream, found: dict[str, 
 def _directory(node: SimNode) -> bytes:
     """Which ids are taken: what is given out next must not depend on flushes."""
     return node.engine.keyspace.dump_directory(0)
+
+
+def check_expiry(keyspace: Keyspace) -> None:
+    """The index of what expires, the tallies and what streams in memory know agree with the
+    keys.
+    """
+    for ns in keyspace.namespaces:
+        tally = Tally()
+        start, end = rowkeys.namespace_bounds(ns)
+        for row_key, value in keyspace.merged(start, end):
+            key, row = rowkeys.name_of(row_key), KeyRow(value)
+            tally.keys += 1
+            stream = keyspace.live[ns].get(key)
+            assert stream is None or stream.expires_ms == row.expires_ms
+            if row.expires_ms:
+                tally.expiring += 1
+                tally.expires_ms_sum += row.expires_ms
+                index = rowkeys.expiry_row(row.expires_ms, ns, key)
+                assert next(keyspace.merged(index, index + b"\0"), None) is not None
+        assert keyspace.tallies[ns] == tally
+    indexed = sum(
+        rowkeys.expiring_key(row_key)[0] in keyspace.live
+        for row_key, _ in keyspace.merged(rowkeys.EXPIRY_FIRST, rowkeys.EXPIRY_LAST)
+    )
+    assert indexed == sum(tally.expiring for tally in keyspace.tallies.values())
 
 
 def difference(left: dict[str, bytes], right: dict[str, bytes]) -> str:

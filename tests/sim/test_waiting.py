@@ -101,7 +101,7 @@ def test_a_reader_of_several_keys_is_served_by_the_first_that_grows() -> None:
     assert got(reader) == ["1-1"]
     node.call("XADD", "a", "1-1", "f", "v")
     assert reader.take() is None
-    assert not node.engine.waiters.keys()
+    assert not node.engine.waiters.keys_of(0)
 
 
 @pytest.mark.parametrize("crowd", ["one group", "a key each"])

@@ -4,8 +4,10 @@ Rules of this file:
 
 * The mix follows what changes state: appends with and without trims and producers, deletions,
   groups, their consumers and policies, deliveries (NOACK, history, CLAIM, blocking),
-  acknowledgements, releases, claims, strings, DEL, FLUSHDB.
+  acknowledgements, releases, claims, strings, DEL, FLUSHDB, keys that expire, are renamed, copied,
+  moved to another database and swapped with it.
 * IDs in arguments are drawn from the IDs that were once given out, so most of them mean something.
+* Several commands that come at once are sometimes a transaction.
 * Values are sometimes thousands of bytes long: streams have several blocks after a few appends.
 """
 
@@ -22,6 +24,7 @@ KEYS = ("a", "b", "c")
 GROUPS = ("g", "h")
 CONSUMERS = ("x", "y", "z")
 PRODUCERS = ("p", "q", "r" * 300)
+STRINGS = ("k1", "k2", "c")
 
 
 class Workload:
@@ -47,9 +50,11 @@ class Workload:
             (5, self.xrange),
             (2, self.xread),
             (1, self.xsetid),
-            (3, self.string),
+            (6, self.string),
             (2, self.delete),
             (2, self.producers),
+            (5, self.expire),
+            (3, self.move),
         ]
 
     def draw(self) -> Command:
@@ -209,8 +214,43 @@ class Workload:
         ]
 
     def string(self, _key: str) -> Command:
-        name = self.rng.choice(("k1", "k2", "c"))
-        return ["SET", name, self.value()]
+        name = self.rng.choice(STRINGS)
+        return self.rng.choice(
+            (
+                ["SET", name, self.value()],
+                ["SET", name, self.value(), "PX", self.rng.choice(("20", "700", "100000"))],
+                ["SET", name, str(self.rng.randrange(1000)), "KEEPTTL"],
+                ["INCRBY", name, "7"],
+                ["APPEND", name, self.value()],
+                ["SETRANGE", name, str(self.rng.randrange(3000)), "patch"],
+                ["GETEX", name, *self.rng.choice((["PERSIST"], ["PX", "300"], []))],
+                ["GETDEL", name],
+                ["MSET", "k1", self.value(), "k2", "2"],
+            )
+        )
+
+    def expire(self, key: str) -> Command:
+        name = self.rng.choice((*STRINGS, key, key))
+        if self.rng.random() < 0.2:
+            return self.rng.choice((["PERSIST", name], ["EXISTS", name], ["TTL", name]))
+        command = ["PEXPIRE", name, self.rng.choice(("0", "3", "30", "500", "100000"))]
+        return command + self.rng.choice(([], [], ["GT"], ["NX"]))
+
+    def move(self, key: str) -> Command:
+        name = self.rng.choice((*STRINGS, *KEYS, key))
+        other = self.rng.choice((*STRINGS, *KEYS))
+        return self.rng.choice(
+            (
+                ["RENAME", name, other],
+                ["RENAME", other, name],
+                ["RENAMENX", name, other],
+                ["MOVE", name, "1"],
+                ["COPY", name, other, "REPLACE"],
+                ["COPY", other, name, "REPLACE"],
+                ["COPY", name, name, "DB", "1"],
+                ["SWAPDB", "0", "1"],
+            )
+        )
 
     def delete(self, key: str) -> Command:
         name = self.rng.choice(("k1", "k2", "c", "c", key))
@@ -235,6 +275,8 @@ class Driver:
         """A command or a few at once from some client; then some of what is due."""
         client = self.rng.choice(self.clients)
         pipeline = [self.work.draw() for _ in range(self.rng.choice((1, 1, 1, 3)))]
+        if len(pipeline) > 1 and self.rng.random() < 0.5:
+            pipeline = [["MULTI"], *pipeline, ["EXEC"]]
         if self.rng.random() < self.saves:
             pipeline = [["SAVE"]]
         self.asked[client.session.id] += pipeline

@@ -23,6 +23,7 @@ from respserver.version import DEFAULT_VERSION, level_of
 from streams import ids
 from streams.blockcache import BlockCache
 from streams.journal import Journal
+from streams.keyrecords import KeyRecords
 from streams.keyspace import Keyspace
 from streams.replay import Replay
 from streams.stream import Stream
@@ -58,6 +59,10 @@ class Call:
     def journal(self) -> Journal:
         return self.server.journal
 
+    @property
+    def key_records(self) -> KeyRecords:
+        return self.server.key_records
+
     def reserve(self, record_bytes: int, frees: bool = False) -> None:
         """There is room."""
 
@@ -91,6 +96,7 @@ class Node:
             store, self.config.databases, key_slot, BlockCache(1 << 20), 1 << 30
         )
         self.journal = Journal(self.keyspace)
+        self.key_records = KeyRecords(self.journal, self.keyspace)
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self.make_room)
         self.verbs.redis_level = level_of(self.presents)

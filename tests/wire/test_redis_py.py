@@ -144,3 +144,37 @@ def test_idempotent_production(start: Starter, protocol: int) -> None:
     with redis.Redis(port=server.port, protocol=protocol) as client:
         third = client.xrange("jobs")[-1][0]
         assert client.xadd("jobs", {"n": 4}, idmp=("producer", b"order-1")) == third
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_transactions_scripts_locks_and_messages(subject: Server, protocol: int) -> None:
+    with redis.Redis(port=subject.port, protocol=protocol) as client:
+        client.flushall()
+        pipe = client.pipeline(transaction=True)
+        pipe.xadd("jobs", {"n": 1}, id="1-1").xlen("jobs").set("k", "v")
+        assert pipe.execute() == [b"1-1", 1, True]
+
+        def swap(pipe: Any) -> None:
+            value = pipe.get("k")
+            pipe.multi()
+            pipe.set("k", value + b"w")
+
+        assert client.transaction(swap, "k") == [True]
+        assert client.get("k") == b"vw"
+        script = client.register_script("return redis.call('XLEN', KEYS[1]) + ARGV[1]")
+        assert script(keys=["jobs"], args=[41]) == 42
+        with client.lock("lock", blocking=False) as lock:
+            assert lock.owned()
+            assert not client.lock("lock", blocking=False).acquire()
+        assert client.exists("lock") == 0
+        with client.pubsub() as pubsub:
+            pubsub.subscribe("news")
+            pubsub.psubscribe("n*")
+            assert [pubsub.get_message(timeout=5)["type"] for _ in range(2)] == [
+                "subscribe",
+                "psubscribe",
+            ]
+            assert client.publish("news", "x") == 2
+            told = [pubsub.get_message(timeout=5) for _ in range(2)]
+            assert [message["type"] for message in told] == ["message", "pmessage"]
+            assert {message["data"] for message in told} == {b"x"}

@@ -1,0 +1,150 @@
+"""Keyspace notifications: events of keys, published on channels named after them.
+
+Rules: the setting ``notify-keyspace-events`` chooses with letters: ``K`` the channels of keys
+(``__keyspace@<db>__:<key>``, message: the event), ``E`` those of events (``__keyevent@<db>__:
+<event>``, message: the key), and the classes of events. An event that Redis tells is told in its
+order; what it does not tell (XACK, XCLAIM, deliveries) is not told here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+from respserver.spec import READONLY
+from streams.changes import TIMED
+
+# The classes in the order in which CONFIG GET prints them; ``A`` stands for all but the last three
+# and ``m``.
+ALL: Final = "g$lshzxetd"
+CLASSES: Final = ALL + "n"
+CLASSES_8_2: Final = "oc"
+LAST: Final = "KEm"
+
+CLASS_OF: Final[dict[bytes, str]] = {
+    b"new": "n",
+    b"overwritten": "o",
+    b"type_changed": "c",
+    b"keymiss": "m",
+    b"expired": "x",
+    b"del": "g",
+    b"expire": "g",
+    b"persist": "g",
+    b"rename_from": "g",
+    b"rename_to": "g",
+    b"move_from": "g",
+    b"move_to": "g",
+    b"copy_to": "g",
+    b"restore": "g",
+}
+STREAM_CLASS: Final = "t"
+STRING_CLASS: Final = "$"
+
+# What the event of a written string is called, by command; else ``set``.
+STRING_EVENTS: Final[dict[bytes, bytes]] = {
+    b"incr": b"incrby",
+    b"decr": b"decrby",
+    b"incrby": b"incrby",
+    b"decrby": b"decrby",
+    b"incrbyfloat": b"incrbyfloat",
+    b"append": b"append",
+    b"setrange": b"setrange",
+    b"copy": b"copy_to",
+}
+# These write what was there anew; others that write over it tell so.
+REWRITING: Final = frozenset(STRING_EVENTS) - {b"copy"}
+TIMING: Final = frozenset({b"set", b"setex", b"psetex", b"msetex"})
+MOVE_EVENTS: Final = {b"rename_from": b"move_from", b"rename_to": b"move_to"}
+# A group moved by these is no event.
+SILENT_SETID: Final = frozenset({b"xclaim", b"xreadgroup"})
+
+
+def read_classes(text: str) -> str:
+    """The letters of the setting, each once, in the order of CONFIG GET. Raises ValueError."""
+    chosen: set[str] = set()
+    known = CLASSES + CLASSES_8_2 + LAST
+    for letter in text:
+        if letter == "A":
+            chosen.update(ALL)
+        elif letter in known:
+            chosen.add(letter)
+        else:
+            raise ValueError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+    return "".join(letter for letter in CLASSES + CLASSES_8_2 + LAST if letter in chosen)
+
+
+def show_classes(chosen: str) -> str:
+    """The setting as Redis prints it: ``A`` hides the classes that are not of it."""
+    if not set(ALL) <= set(chosen):
+        return chosen
+    return "A" + "".join(letter for letter in LAST if letter in chosen)
+
+
+def class_of(event: bytes, of_string: bool) -> str:
+    """The letter of an event's class."""
+    return CLASS_OF.get(event) or (STRING_CLASS if of_string else STREAM_CLASS)
+
+
+# Commands that only look at a key without telling where it is missing.
+QUIET: Final = frozenset({b"object", b"memory", b"debug", b"eval_ro", b"evalsha_ro"})
+# Commands that write and look a key up as those that read.
+LOOKING: Final = frozenset(
+    {b"xack", b"xclaim", b"xautoclaim", b"xreadgroup", b"getdel", b"getex", b"getset"} | {b"copy"}
+)
+
+
+def missed(name: bytes, flags: int, keys: list[bytes], words: list[bytes]) -> list[bytes]:
+    """The keys that a command looks up and tells of where they are missing, as Redis does it."""
+    if name == b"xread":  # looks each key up twice
+        return [key for key in keys for _ in range(2)]
+    if name == b"copy":
+        return keys[:1]
+    if name in LOOKING:
+        return keys
+    if name == b"set":
+        return keys if any(word.upper() == b"GET" for word in words[3:]) else []
+    return keys if flags & READONLY and name.partition(b"|")[0] not in QUIET else []
+
+
+def told_of(
+    event: bytes, verb: bytes, words: list[bytes], before: bytes | None, after: bytes | None
+) -> Iterator[bytes]:
+    """The events that Redis tells for a change (streams/changes.py) that a command made.
+
+    ``before`` is the kind of what the key held before the command, ``after`` what it holds since.
+    """
+    if event == TIMED:
+        if verb in TIMING and not any(word.upper() == b"KEEPTTL" for word in words[3:]):
+            yield b"expire"
+    elif event == b"set" and verb != b"copy":
+        if before is None:
+            yield b"new"
+        elif verb not in REWRITING:
+            yield from _over(before, after)
+        yield STRING_EVENTS.get(verb, event)
+    elif event in (b"set", b"copy_to", b"rename_to"):
+        if event == b"set":
+            yield b"new"
+            event = b"copy_to"
+        yield MOVE_EVENTS[event] if verb == b"move" else event
+        if before is not None:
+            yield from _over(before, after)
+    elif event == b"rename_from":
+        yield MOVE_EVENTS[event] if verb == b"move" else event
+    elif event != b"xgroup-setid" or verb not in SILENT_SETID:
+        yield event
+
+
+def _over(before: bytes, after: bytes | None) -> Iterator[bytes]:
+    yield b"overwritten"
+    if before != after:
+        yield b"type_changed"
+
+
+def copied_to(words: list[bytes], db: int, databases: int) -> int:
+    """The database that COPY copies to."""
+    for option, value in pairwise(words[3:]):
+        if option.upper() == b"DB" and value.isdigit() and int(value) < databases:
+            return int(value)
+    return db

@@ -1,0 +1,86 @@
+"""The scripts that are known by their SHA1, and running them.
+
+Rules: Lua is loaded with the first script. Scripts are a cache: a restart forgets them. The first
+line ``#!lua`` may carry flags, as in Redis; ``no-writes`` refuses commands that write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from respserver.errors import ReplyError
+from respserver.session import Session
+
+if TYPE_CHECKING:
+    from respserver.engine import Engine
+    from respserver.scripting.runtime import Runtime
+
+FLAGS = frozenset({b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster",
+                   b"allow-cross-slot-keys"})  # fmt: skip
+
+
+class Scripts:
+    """All scripts of one node."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._runtime: Runtime | None = None
+        self._compiled: dict[bytes, tuple[Any, bool]] = {}
+        self.bodies: dict[bytes, bytes] = {}
+
+    @property
+    def memory_bytes(self) -> int:
+        """What Lua uses; 0 before the first script."""
+        return 0 if self._runtime is None else self._runtime.memory_bytes
+
+    def load(self, body: bytes) -> bytes:
+        """Compile and keep a script; its SHA1. Raises ReplyError."""
+        sha = hashlib.sha1(body, usedforsecurity=False).hexdigest().encode()
+        if sha not in self._compiled:
+            code, flags = read_shebang(body)
+            self._compiled[sha] = (self._lua().compile(code), b"no-writes" in flags)
+            self.bodies[sha] = body
+        return sha
+
+    def flush(self) -> None:
+        """Forget all scripts, and the state of Lua with them."""
+        self._compiled.clear()
+        self.bodies.clear()
+        self._runtime = None
+
+    def run(
+        self, sha: bytes, words: tuple[list[bytes], list[bytes]], caller: Session, read_only: bool
+    ) -> object:
+        """Run a script that is kept, with keys and arguments; its reply. Raises ReplyError."""
+        function, never_writes = self._compiled[sha]
+        return self._lua().run(function, sha, words, caller, read_only or never_writes)
+
+    def _lua(self) -> Runtime:
+        if self._runtime is None:
+            from respserver.scripting.runtime import Runtime
+
+            self._runtime = Runtime(self._engine)
+        return self._runtime
+
+
+def read_shebang(body: bytes) -> tuple[bytes, set[bytes]]:
+    """The code of a script (the line of the shebang left empty), and its flags."""
+    if not body.startswith(b"#!"):
+        return body, set()
+    line, newline, rest = body.partition(b"\n")
+    if not newline:
+        raise ReplyError(b"ERR Invalid script shebang")
+    engine, *options = line.split() or [b""]
+    if engine != b"#!lua":
+        raise ReplyError(b"ERR Unexpected engine in script shebang: " + engine)
+    flags: set[bytes] = set()
+    for option in options:
+        name, equals, value = option.partition(b"=")
+        if name != b"flags" or not equals:
+            raise ReplyError(b"ERR Unknown lua shebang option: " + option)
+        for flag in value.split(b","):
+            if flag and flag not in FLAGS:
+                raise ReplyError(b"ERR Unexpected flag in script shebang: " + flag)
+            flags.add(flag)
+    return newline + rest, flags

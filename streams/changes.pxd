@@ -1,0 +1,1 @@
+from lsmstore.buf cimport Buf, read_varint

@@ -1,0 +1,52 @@
+"""A stream brought into memory from its rows and the runs of its segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lsmstore.block import Block, Run
+from lsmstore.store import Store
+from streams import rowkeys
+from streams.group import Group
+from streams.stream import Stream
+
+
+def load_stream(
+    store: Store, sid: int, header: bytes, read_block: Callable[[Run, int], Block]
+) -> Stream:
+    """The stream of a header row. Raises ValueError, KeyError or struct.error for damaged rows."""
+    stream = Stream(sid, 0, b"", read_block)
+    stream.load_header(header)
+    stream.attach(_runs(store, stream))
+    if stream.next_gid > 1:
+        _load_groups(store, stream)
+    if stream.has_holes:
+        for row_key, value in store.scan_rows(*rowkeys.sid_bounds(b"X", sid)):
+            stream.load_page(rowkeys.suffix(row_key), value)
+    if stream.producers is not None:
+        for row_key, value in store.scan_rows(*rowkeys.sid_bounds(b"I", sid)):
+            stream.producers.load_row(rowkeys.suffix(row_key), value)
+    stream.stored = True
+    return stream
+
+
+def _runs(store: Store, stream: Stream) -> list[Run]:
+    """The runs of a stream, those of its bases first."""
+    found: list[Run] = []
+    start = 0
+    for base, end in stream.bases:
+        found += [run for run in store.runs(base) if start <= run.first_pos < end]
+        start = end
+    return found + store.runs(stream.sid)
+
+
+def _load_groups(store: Store, stream: Stream) -> None:
+    groups: dict[int, Group] = {}
+    for row_key, value in store.scan_rows(*rowkeys.sid_bounds(b"G", stream.sid)):
+        group = Group.load(rowkeys.suffix(row_key), value)
+        groups[group.gid] = group
+        stream.groups[group.name] = group
+    for row_key, value in store.scan_rows(*rowkeys.sid_bounds(b"P", stream.sid)):
+        groups[rowkeys.gid_of_chunk(row_key)].pending.load_chunk(rowkeys.suffix(row_key), value)
+    for group in groups.values():
+        group.count_pending()
