@@ -40,6 +40,9 @@ class Owner(Protocol):
     def disconnect(self, session: Session) -> None:
         """The client is gone."""
 
+    def adopted(self, session: Session) -> None:
+        """The client's connection has another transport."""
+
 
 @cython.final
 @cython.cclass
@@ -156,6 +159,12 @@ class Session:
     def connection_lost(self, _error: Exception | None) -> None:
         """The client is gone."""
         self.owner.disconnect(self)
+
+    def adopted(self, transport: Any) -> None:
+        """The loop has taken the connection over from a transport that stood in."""
+        self.transport = transport
+        self.through_transport = True
+        self.owner.adopted(self)
 
     def fail(self, line, n):
         """Answer with an error; ``line`` comes without the ``-``."""

@@ -116,6 +116,9 @@ class Node:
     def disconnect(self, session: Session) -> None:
         """There is no socket."""
 
+    def adopted(self, session: Session) -> None:
+        """There is no socket."""
+
     def on_change(self, ns: int, key: bytes) -> None:
         """Nobody waits for keys."""
 
