@@ -228,10 +228,6 @@ class Engine:
         self.observers.forget(session)
         self.sessions.pop(session.id, None)
 
-    def adopted(self, session: Session) -> None:
-        """A client's connection has another transport."""
-        self.limits.connected(session)
-
     def reads(self, session: Session) -> bool:
         """Whether a client's socket is read."""
         return session.id not in self._stalled

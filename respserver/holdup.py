@@ -1,7 +1,7 @@
 """Connections before the loop has them, and sockets that are served while it is held up.
 
-A connection that was accepted has an ``EarlyTransport`` until the loop makes a real one of its
-socket (``Adoption``). While a script runs for longer than it should, the loop cannot turn; what it
+A connection that was accepted has an ``EarlyTransport`` until the loop has made a real one of its
+socket. While a script runs for longer than it should, the loop cannot turn; what it
 would do for clients is done by ``Holdup`` when the script lets it: connections are accepted, bytes
 received and handed to the engine, which answers BUSY to all but a few commands, so that SCRIPT KILL
 reaches the script.
@@ -32,9 +32,11 @@ class EarlyTransport:
         self.sock = sock
         self.rest = bytearray()
         self.closing = False
+        self._limits: tuple[int, int] | None = None
 
     def set_write_buffer_limits(self, high: int, low: int) -> None:
-        """Nobody is told when the socket is full."""
+        """For the loop's transport: here nobody is told when the socket is full."""
+        self._limits = (high, low)
 
     def get_write_buffer_size(self) -> int:
         """Bytes that the socket has not taken."""
@@ -56,42 +58,19 @@ class EarlyTransport:
 
     abort = close
 
+    def hand_over(self, transport: Any) -> None:
+        """The loop has it now."""
+        if self._limits is not None:
+            transport.set_write_buffer_limits(*self._limits)
+        if self.rest:
+            transport.write(bytes(self.rest))
+        if self.closing:
+            transport.close()
+
     def pause_reading(self) -> None:
         """Nothing is read before the loop has it."""
 
     resume_reading = pause_reading
-
-
-class Adoption:
-    """The protocol by which the loop takes a connection over."""
-
-    def __init__(
-        self, early: EarlyTransport, session: Session | None, high_bytes: int, low_bytes: int
-    ) -> None:
-        self._early = early
-        self._session = session
-        self._limits = (high_bytes, low_bytes)
-
-    def connection_made(self, transport: Any) -> None:
-        """The loop has it: hand over what there is."""
-        early = self._early
-        transport.set_write_buffer_limits(*self._limits)
-        if early.rest:
-            transport.write(bytes(early.rest))
-        if self._session is not None:
-            self._session.adopted(transport)
-            transport.set_protocol(self._session)
-        if early.closing:
-            transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        """What a client sends whose connection was refused."""
-
-    def eof_received(self) -> None:
-        """The client sends nothing more."""
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The connection is over."""
 
 
 class Listening(Protocol):

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from respserver.engine import Engine
-from respserver.holdup import Adoption, EarlyTransport, Holdup
+from respserver.holdup import EarlyTransport, Holdup
 from respserver.session import Session
 
 PROTECTED = (
@@ -48,13 +48,13 @@ class Entrance:
         self._engine = engine
         self._loop = loop
         self._adopting: set[asyncio.Task[None]] = set()
+        self._paused = False
         self.sockets: list[socket.socket] = []
 
     def open(self, sockets: list[socket.socket]) -> None:
         """Accept connections on these, which listen."""
         self.sockets = sockets
-        for sock in sockets:
-            self._watch(sock)
+        self._go_on()
 
     def close(self) -> None:
         """Accept none any more."""
@@ -63,58 +63,61 @@ class Entrance:
             sock.close()
         self.sockets = []
 
-    def _watch(self, sock: socket.socket) -> None:
-        if sock.fileno() >= 0:
+    def _pause(self) -> None:
+        self._paused = True
+        for sock in self.sockets:
+            self._loop.remove_reader(sock.fileno())
+        self._loop.call_later(ACCEPT_AGAIN_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._paused = False
+        for sock in self.sockets:
             self._loop.add_reader(sock.fileno(), self.accept, sock)
 
     def accept(self, listener: socket.socket) -> list[Session]:
         """Let in those who wait on a socket; their sessions."""
-        met = []
+        met: list[Session] = []
+        if self._paused:
+            return met
         for _ in range(ACCEPTED_AT_ONCE):
             try:
                 sock, _address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError:  # no descriptor is left: whoever waits goes on waiting
-                self._loop.remove_reader(listener.fileno())
-                self._loop.call_later(ACCEPT_AGAIN_S, self._watch, listener)
+                self._pause()
                 break
             sock.setblocking(False)
-            early = EarlyTransport(sock)
-            session = greet(self._engine, early)
-            if session is not None:
-                met.append(session)
-            task = self._loop.create_task(self._adopt(early, session))
+            session = greet(self._engine, sock)
+            if session is None:
+                sock.close()
+                continue
+            met.append(session)
+            task = self._loop.create_task(self._adopt(sock, session))
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
         return met
 
-    async def _adopt(self, early: EarlyTransport, session: Session | None) -> None:
-        def adoption() -> asyncio.Protocol:
-            found = Adoption(early, session, OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES)
-            return cast("asyncio.Protocol", found)
-
+    async def _adopt(self, sock: socket.socket, session: Session) -> None:
+        protocol = cast("asyncio.Protocol", session)
         try:
-            await self._loop.connect_accepted_socket(adoption, early.sock)
+            await self._loop.connect_accepted_socket(lambda: protocol, sock)
         except OSError:
-            early.sock.close()
-            if session is not None:
-                self._engine.disconnect(session)
+            sock.close()
+            self._engine.disconnect(session)
 
 
-def greet(engine: Engine, early: EarlyTransport) -> Session | None:
+def greet(engine: Engine, sock: socket.socket) -> Session | None:
     """The session of a new connection; None where it is refused."""
-    sock = early.sock
+    early = EarlyTransport(sock)
     here = sock.getsockname()
     try:
         peer = sock.getpeername()
     except OSError:  # gone already
-        early.close()
         return None
     if len(engine.sessions) >= engine.config.maxclients:
         engine.stats.rejected_connections += 1
         early.write(TOO_MANY)
-        early.close()
         return None
     if sock.family == socket.AF_UNIX:
         peer = here  # who connects has no name; Redis shows the socket's on both sides
@@ -124,10 +127,10 @@ def greet(engine: Engine, early: EarlyTransport) -> Session | None:
         and not _is_loopback(peer[0])
     ):
         early.write(PROTECTED)
-        early.close()
         return None
     else:
         _set_up(sock, engine.config.tcp_keepalive)
+    early.set_write_buffer_limits(OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES)
     session = engine.connect(_text(peer), _text(here), sock.fileno(), early)
     session.socket_fd = sock.fileno()
     return session

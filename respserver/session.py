@@ -40,9 +40,6 @@ class Owner(Protocol):
     def disconnect(self, session: Session) -> None:
         """The client is gone."""
 
-    def adopted(self, session: Session) -> None:
-        """The client's connection has another transport."""
-
 
 @cython.final
 @cython.cclass
@@ -137,7 +134,11 @@ class Session:
     # What the loop calls: a session is the protocol of its own connection.
 
     def connection_made(self, transport: Any) -> None:
-        """The transport was handed over."""
+        """The loop takes the connection over from the transport that stood in."""
+        early = self.transport
+        self.transport = transport
+        self.through_transport = True
+        early.hand_over(transport)
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -159,12 +160,6 @@ class Session:
     def connection_lost(self, _error: Exception | None) -> None:
         """The client is gone."""
         self.owner.disconnect(self)
-
-    def adopted(self, transport: Any) -> None:
-        """The loop has taken the connection over from a transport that stood in."""
-        self.transport = transport
-        self.through_transport = True
-        self.owner.adopted(self)
 
     def fail(self, line, n):
         """Answer with an error; ``line`` comes without the ``-``."""

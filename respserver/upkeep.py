@@ -156,7 +156,7 @@ class Upkeep:
         if isinstance(error, DiskFull):
             # what was planned becomes dirty again; the log still has it all
             job.abort()
-            self._waiting = self._served + self._waiting
+            self._waiting, self._served = self._served + self._waiting, []
             self._retry_ms = self._clock.monotonic_ms() + RETRY_MS
             self._set_timer()
             self._begin_tick()

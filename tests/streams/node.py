@@ -116,9 +116,6 @@ class Node:
     def disconnect(self, session: Session) -> None:
         """There is no socket."""
 
-    def adopted(self, session: Session) -> None:
-        """There is no socket."""
-
     def on_change(self, ns: int, key: bytes) -> None:
         """Nobody waits for keys."""
 
