@@ -35,7 +35,7 @@ cdef class Times:
     cdef readonly uint64_t recorded
     cdef uint64_t counts[COUNTS]
 
-    cdef void add(self, uint64_t calls, int64_t ns) noexcept
+    cpdef void add(self, uint64_t calls, int64_t ns) noexcept
 
 
 @cython.final

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from respserver.redaction import redacted
 from respserver.sparkline import sparkline
+from respserver.stopwatch import Times
 from respserver.watchdog import Sample, SlowLog, Spikes, cut
 from tests.sim.node import SimNode
 
@@ -121,19 +124,69 @@ def test_every_command_is_slow_where_nothing_is_quick_enough() -> None:
     assert node.call("SLOWLOG", "LEN") == 0
 
 
-def test_percentiles_and_levels_are_those_of_the_histogram() -> None:
-    """Recorded as 8.2.3 shows them: 1003 ns of 1 us, 40370175 ns of 40 ms."""
+def times_of(*took_us: int) -> Times:
+    times = Times()
+    for us in took_us:
+        times.add(1, us * 1000)
+    return times
+
+
+def shown(times: Times, *percents: float) -> list[str]:
+    return [f"{times.percentile_ns(percent) / 1000:.3f}" for percent in percents]
+
+
+def test_percentiles_as_redis_has_them() -> None:
+    """What redis-server 8.2.3 showed of commands whose times were in its slow log."""
+    eval_ = times_of(300562, 300563, 310922, 200670)
+    assert shown(eval_, 12.5, 50, 99, 100) == ["201326.591", "301989.887", *["312475.647"] * 2]
+    assert shown(times_of(20146, 30125, 40111), 0.1, 50, 99.9) == [
+        *("20185.087", "30146.559", "40370.175"),
+    ]
+    assert shown(times_of(1, 4), 50, 99) == ["1.003", "4.015"]
+    assert shown(times_of(0), 0, 50) == ["0.001", "0.001"]
+    assert shown(times_of(5_000_000), 50) == shown(times_of(1_000_000), 50)
+
+
+def test_levels_as_redis_has_them() -> None:
+    assert times_of(1, 4).levels() == [(1, 1), (4, 2)]
+    assert times_of(2, 0, 3, 7).levels() == [(1, 1), (2, 2), (4, 3), (8, 4)]
+    assert times_of(20, 60, 120).levels() == [(33, 1), (66, 2), (132, 3)]
+    assert times_of(900_000).levels() == [(1_073_741, 1)]
+    assert times_of().levels() == []
+
+
+@given(st.lists(st.integers(0, 2_000_000_000), min_size=1), st.floats(0.1, 100))
+def test_a_histogram_errs_by_less_than_a_hundredth(took_ns: list[int], percent: float) -> None:
+    times = Times()
+    for ns in took_ns:
+        times.add(1, ns)
+    assert times.total_ns == sum(took_ns)
+    exact = sorted(min(max(ns, 1), 1_000_000_000) for ns in took_ns)
+    rank = max(1, int(percent / 100 * len(exact) + 0.5))
+    found = times.percentile_ns(percent)
+    assert exact[rank - 1] <= found <= exact[rank - 1] * 1.01
+    levels = times.levels()
+    assert [count for _, count in levels] == sorted({count for _, count in levels})
+    assert levels[-1][1] == len(took_ns)
+
+
+def test_calls_that_are_timed_together_count_as_their_mean() -> None:
+    times = Times()
+    times.add(10, 50_000)
+    assert (times.recorded, times.total_ns) == (10, 50_000)
+    assert shown(times, 1, 100) == ["5.023", "5.023"]
+    times.add(0, 1_000_000)
+    assert (times.recorded, times.total_ns) == (10, 1_050_000)
+
+
+def test_without_latency_tracking_times_are_only_summed() -> None:
     node = SimNode()
     node.call("PING")
-    times = node.engine.kernel.table[b"ping"].times
-    assert times.percentile_ns(0) <= times.percentile_ns(50) == times.percentile_ns(100)
-    levels = times.levels()
-    assert levels[-1][1] == 1
-    assert times.percentile_ns(100) <= (levels[-1][0] + 1) * 1000
     node.call("CONFIG", "SET", "latency-tracking", "no")
     node.call("PING")
-    assert times.recorded == 1
-    assert node.engine.kernel.table[b"ping"].calls == 2
+    called, recorded, ns = verb_times(node, b"ping")
+    assert (called, recorded) == (2, 1)
+    assert ns > 0
 
 
 def test_a_slow_sync_is_a_spike() -> None:
