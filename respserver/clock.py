@@ -18,6 +18,9 @@ class Clock(Protocol):
     def perf_s(self) -> float:
         """Seconds since some moment, as fine as the machine knows them."""
 
+    def sleep_s(self, seconds: float) -> None:
+        """Do nothing for a time; the whole server does."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -33,6 +36,10 @@ class SystemClock:
     def perf_s(self) -> float:
         """Seconds since boot or so."""
         return time.perf_counter()
+
+    def sleep_s(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
 
 
 class ManualClock:
@@ -61,6 +68,11 @@ class ManualClock:
         """Seconds that the looks so far have cost."""
         self._perf_s += self.perf_step_s
         return self._perf_s
+
+    def sleep_s(self, seconds: float) -> None:
+        """Move all clocks."""
+        self.advance(round(seconds * 1000))
+        self._perf_s += seconds
 
     def set_wall_ms(self, wall_ms: int) -> None:
         """Set the wall clock, as an administrator may, in either direction."""

@@ -103,12 +103,14 @@ class VerbContext:
     def reserve(self, n: cython.Py_ssize_t, frees: bool) -> int:
         """Make sure that ``n`` bytes of records fit in the log, or raise ReplyError.
 
-        ``frees``: the command gives space back and may draw on the log's reserve.
+        ``frees``: the command gives space back and may draw on the log's reserve. What a
+        transaction was promised stays so while its commands ask for their parts of it.
         """
         n += self.journal.log.n
         if n > self.log_room:
             self.log_room = self.make_room(n, frees)
-        self.promised = n
+        if n > self.promised:
+            self.promised = n
         return 0
 
     def load_or_park(self, stream, start, stop):

@@ -20,6 +20,7 @@ from cluster.slots import key_slot
 from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
+from respserver.busy import Busy
 from respserver.call import Call
 from respserver.clientlimits import ClientLimits
 from respserver.clock import Clock
@@ -42,6 +43,7 @@ from respserver.upkeep import Upkeep
 from respserver.verbs import Verbs
 from respserver.version import level_of
 from respserver.waiters import Parked, Waiters
+from respserver.watchdog import Watchdog
 from streams.blockcache import BlockCache
 from streams.journal import Journal
 from streams.keyrecords import KeyRecords
@@ -76,6 +78,15 @@ class Skin(Protocol):
 
     def shutdown(self) -> None:
         """Stop as on SIGTERM."""
+
+    def serve_held_up(self, caller: Session) -> None:
+        """Hand over what clients have sent while a command of ``caller`` holds the loop up."""
+
+    def end_holdup(self) -> None:
+        """The loop turns again."""
+
+    def leave(self) -> None:
+        """End the process as it stands, as if it were killed, but with success."""
 
 
 class Engine:
@@ -148,6 +159,9 @@ class Engine:
         self.sweeper = Sweeper(self.keyspace, self.journal, clock, self._make_room)
         self.observers = Observers(self)
         self.scripts = Scripts(self)
+        self.busy = Busy(self)
+        self.watchdog = Watchdog(self)
+        self.releaser.on_sync = self.watchdog.log_synced
         self.limits = ClientLimits(config, self.sessions)
         self._pump = Pump(store, cache, self.kernel, skin, self.has_replies)
         self.failed = False
@@ -213,6 +227,10 @@ class Engine:
         session.stream_reply = None
         self.observers.forget(session)
         self.sessions.pop(session.id, None)
+
+    def reads(self, session: Session) -> bool:
+        """Whether a client's socket is read."""
+        return session.id not in self._stalled
 
     def kill(self, session: Session) -> None:
         """Close a client's connection once its replies are out."""
@@ -340,6 +358,22 @@ class Engine:
             journal.committed()
             self._log_room_changed()
 
+    def commit_until(self, end: int, count: int) -> None:
+        """Commit the first ``count`` records of the tick, ``end`` bytes, within the command that
+        writes the others. Raises StorageError.
+        """
+        if count:
+            promised = self.verbs.promised - end
+            self.observers.before_commit(end)
+            self.store.commit(self.journal.log.view()[:end], count)
+            self.journal.committed_until(end, count)
+            self._log_room_changed()
+            self.verbs.promised = max(promised, 0)
+
+    def fail(self, error: StorageError) -> None:
+        """The storage failed: nobody is told anything any more."""
+        self._fail(error)
+
     def _fail(self, error: BaseException) -> None:
         self.failed = True
         self.skin.fatal(error)
@@ -462,6 +496,17 @@ class Engine:
         except StorageError as error:
             raise self._refuse_and_fail(error) from None
 
+    def reload(self, session: Session) -> None:
+        """DEBUG RELOAD: everything to the disk, out of memory what may leave; then answer OK."""
+        self.sync_now()
+        answer = self.observers.delay(session, b"+OK\r\n", 0)
+
+        def flushed() -> None:
+            self.keyspace.let_go()
+            self.observers.answer(answer)
+
+        self.upkeep.ask_flush(flushed)
+
     def request_shutdown(self) -> None:
         """SHUTDOWN."""
         self.skin.shutdown()
@@ -476,6 +521,7 @@ class Engine:
         self.kernel.query_limit_bytes = config.client_query_buffer_limit
         self.kernel.set_bulk_limit(config.proto_max_bulk_len)
         self.observers.settings_changed()
+        self.watchdog.settings_changed()
         self.limits.settings_changed(self.clock.monotonic_ms())
         self._set_timer()
 

@@ -22,6 +22,7 @@ TIMEOUT_NEGATIVE = b"ERR timeout is negative"
 TIMEOUT_RANGE = b"ERR timeout is out of range"
 DB_INDEX_RANGE = b"ERR DB index is out of range"
 NOAUTH = b"NOAUTH Authentication required."
+BUSY = b"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
 WRONGPASS = b"WRONGPASS invalid username-password pair or user is disabled."
 NOPROTO = b"NOPROTO unsupported protocol version"
 

@@ -12,6 +12,7 @@ from respserver.scan cimport (
     Args,
 )
 from respserver.session cimport Session
+from respserver.stopwatch cimport Stopwatch, Times, fine_ns
 from respserver.verbs cimport Verbs
 from streams.journal cimport Journal
 
@@ -29,7 +30,10 @@ cdef class Verb:
     cdef bint no_multi
     cdef bint steers
     cdef bint of_subscribers
+    cdef bint allow_busy
+    cdef bint alone
     cdef object handler
+    cdef readonly Times times
     cdef public uint64_t calls
     cdef public uint64_t rejected
     cdef public uint64_t failed
@@ -50,6 +54,9 @@ cdef class Kernel:
     cdef public bint special
     cdef public bint holding
     cdef public bint within
+    cdef public bint busy
+    cdef readonly Stopwatch stopwatch
+    cdef public list argv
     cdef public object executing
     cdef public Py_ssize_t query_limit_bytes
     cdef readonly uint64_t received_bytes
@@ -65,6 +72,7 @@ cdef class Kernel:
     cdef bint queue_command(self, Verb verb, Session session) except -1
     cdef int attend(self, Verb verb, Session session) except -1
     cdef int perform(self, Verb verb, Session session) except -1
+    cdef int tell_slow(self, Verb verb, Session session, int64_t ns) except -1
     cdef int call_handler(self, Verb verb, Session session) except -1
     cdef int queue(self, Session session) except -1
     cpdef bint may_run(self, Session session)

@@ -16,10 +16,12 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.string import memcmp
 from cython.cimports.respserver.replies import encode
+from cython.cimports.respserver.stopwatch import fine_ns
 
 from lsmstore.errors import Corruption, InputOutputError
 from respserver.context import encode_command
 from respserver.errors import (
+    BUSY,
     NOAUTH,
     WRONGTYPE,
     ReplyError,
@@ -29,7 +31,8 @@ from respserver.errors import (
 )
 from respserver.scan import Args, split_inline
 from respserver.session import Session
-from respserver.spec import NO_AUTH, NO_MULTI, READONLY, WRITE, CommandSpec
+from respserver.spec import ALLOW_BUSY, NO_AUTH, NO_MULTI, READONLY, WRITE, CommandSpec
+from respserver.stopwatch import Stopwatch, Times
 from respserver.verbs import HOT, Verbs
 from streams.journal import Journal
 from streams.keyspace import WrongTypeError
@@ -79,6 +82,8 @@ OF_SUBSCRIBERS = frozenset(
         b"reset",
     }
 )
+# Verbs that are timed together where they come one behind the other (respserver/stopwatch.py).
+QUICK = frozenset({"XADD", "XACK", "XLEN", "PING"})
 # A browser that was tricked into talking to this port says one of these first.
 CROSS_PROTOCOL = frozenset({b"post", b"host:"})
 
@@ -98,12 +103,20 @@ class Verb:
         self.no_multi = (spec.flags & NO_MULTI) != 0
         self.steers = spec.name in STEERING
         self.of_subscribers = spec.name in OF_SUBSCRIBERS
+        self.allow_busy = (spec.flags & ALLOW_BUSY) != 0
+        self.alone = spec.hot not in QUICK
         self.handler = spec.handler
         self.hot = 0 if spec.hot is None else HOT[spec.hot]
         self.subcommands = {word: Verb(sub) for word, sub in spec.subcommands.items()}
+        self.times = Times()
         self.calls = 0
         self.rejected = 0
         self.failed = 0
+
+    def reset_stats(self) -> None:
+        """Count from nothing."""
+        self.times.reset()
+        self.calls = self.rejected = self.failed = 0
 
 
 @cython.final
@@ -133,7 +146,10 @@ class Kernel:
         self.special = False
         self.holding = False
         self.within = False
+        self.busy = False
         self.executing = None
+        self.stopwatch = Stopwatch()
+        self.argv = None
         self.query_limit_bytes = 1 << 30
         self.received_bytes = 0
         self.recent_name = None
@@ -150,6 +166,7 @@ class Kernel:
         self.received_bytes += n
         if session.inp.n == 0 and self.may_run(session):
             used = self.run(session, PyBytes_AS_STRING(data), n)
+            self.stopwatch.close()
             if used < n and not session.close_after_reply:
                 session.inp.put(PyBytes_AS_STRING(data) + used, n - used)
         else:
@@ -168,6 +185,7 @@ class Kernel:
         if not self.ticking:
             self.server.begin_tick()
         used = self.run(session, session.inp.p, session.inp.n)
+        self.stopwatch.close()
         session.inp.drop_front(used)
         if session.inp.n == 0:
             session.inp.clear()
@@ -214,7 +232,7 @@ class Kernel:
             self.queue(session)
             if self.woken:
                 self.server.serve_ready()
-            if self.journal.log.n > COMMIT_BYTES:
+            if self.journal.log.n > COMMIT_BYTES and not self.busy:
                 self.server.commit_early()
             if not self.may_run(session):
                 return at
@@ -277,6 +295,7 @@ class Kernel:
         found: Verb
         verb: Verb = None
         status: cython.int
+        slow_ns: cython.longlong
         before: cython.Py_ssize_t = session.out.n
         special: cython.bint = session.special or self.special
         try:
@@ -291,6 +310,7 @@ class Kernel:
                 verb.calls += 1
                 session.total_commands += 1
                 session.last_command = verb
+                self.stopwatch.begin(verb.times)
                 status = self.attend(verb, session) if special else self.perform(verb, session)
         except ReplyError as refusal:
             status = VERB_DONE
@@ -301,6 +321,11 @@ class Kernel:
         except (Corruption, InputOutputError) as unreadable:
             status = VERB_DONE
             self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())
+        if verb is not None:
+            slow_ns = self.stopwatch.passed(verb.alone)
+            if slow_ns >= 0:
+                self.tell_slow(verb, session, slow_ns)
+            self.argv = None
         if special or session.special:
             self.server.observers.after(session, before)
         if status == VERB_DONE:
@@ -324,6 +349,9 @@ class Kernel:
         if session.monitoring and (verb.writes or verb.spec.flags & READONLY):
             verb.rejected += 1
             raise ReplyError(b"ERR Replica can't interact with the keyspace")
+        if self.busy and not verb.allow_busy:
+            verb.rejected += 1
+            raise ReplyError(BUSY)
         if self.holding and self.server.observers.holds(verb, session):
             return True
         if session.multi is not None and not verb.steers:
@@ -378,18 +406,27 @@ class Kernel:
     def run_within(self, session: Session, wires: list[bytes]) -> None:
         """Execute commands within another: they do not wait, and errors are replies like others."""
         wire: bytes
+        verb: Verb
+        began_ns: cython.longlong = fine_ns()
+        ns: cython.longlong
         outer: tuple = (self.within, self.verbs.may_park)
         self.within = True
         self.verbs.may_park = False
         try:
             for wire in wires:
                 self.args.scan(PyBytes_AS_STRING(wire), len(wire), True)
-                self.run_one_within(session)
+                verb = self.run_one_within(session)
+                if verb is not None:
+                    ns = -began_ns
+                    began_ns = self.stopwatch.lap(verb.times, 1, began_ns)
+                    ns += began_ns
+                    if 0 <= self.stopwatch.slow_ns <= ns:
+                        self.tell_slow(verb, session, ns)
         finally:
             self.within, self.verbs.may_park = outer
 
-    def run_one_within(self, session: Session) -> None:
-        """Execute the command in ``args`` within another."""
+    def run_one_within(self, session: Session) -> Verb | None:
+        """Execute the command in ``args`` within another; which it was."""
         verb: Verb = None
         status: cython.int
         before: cython.Py_ssize_t = session.out.n
@@ -406,6 +443,7 @@ class Kernel:
             self.refuse(session, verb, before, WRONGTYPE)
         except (Corruption, InputOutputError) as unreadable:
             self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())
+        return verb
 
     def refuse(
         self, session: Session, verb: Verb | None, before: cython.Py_ssize_t, line: bytes
@@ -427,6 +465,7 @@ class Kernel:
 
     def perform(self, verb, session):
         """Run a verb or a handler."""
+        self.argv = None
         if verb.hot:
             return self.verbs.run(verb.hot, session)
         if verb.writes:
@@ -443,9 +482,40 @@ class Kernel:
 
     def call_handler(self, verb, session):
         """Run a Python handler and encode what it returns."""
-        value = verb.handler(self.make_call(self.args.words(), session))
+        words: list = self.args.words()
+        try:
+            value = verb.handler(self.make_call(words, session))
+        finally:
+            self.argv = words
         encode(value, session.proto, session.out)
         return VERB_DONE
+
+    def tell_slow(self, verb, session, ns):
+        """The command that was just executed was slow."""
+        argv = self.args.words() if self.argv is None else self.argv
+        self.server.watchdog.slow(verb, session, argv, ns)
+        return 0
+
+    def step_aside(self) -> object:
+        """Commands of others are executed within one that goes on later; what is to come back."""
+        held = (self.within, self.woken, self.executing, self.dirty, self.unfinished,
+                self.verbs.may_park, self.argv, self.stopwatch)  # fmt: skip
+        self.within = self.woken = False
+        self.executing = None
+        self.dirty = []
+        self.unfinished = []
+        self.verbs.may_park = True
+        self.stopwatch = Stopwatch()
+        return held
+
+    def come_back(self, held: Any) -> None:
+        """Go on with the command that stepped aside."""
+        late: list = self.dirty
+        unfinished: list = self.unfinished
+        (self.within, self.woken, self.executing, self.dirty, self.unfinished,
+         self.verbs.may_park, self.argv, self.stopwatch) = held  # fmt: skip
+        self.dirty += late
+        self.unfinished += unfinished
 
     def retry(self, session: Session, wire: bytes, in_place: bool) -> bool:
         """Run a parked command again; False if it waits on. ``in_place``: read cold blocks now."""
@@ -453,6 +523,7 @@ class Kernel:
         verb: Verb = None
         before: cython.Py_ssize_t = session.out.n
         special: cython.bint = session.special or self.special
+        began_ns: cython.longlong = fine_ns()
         self.args.scan(PyBytes_AS_STRING(wire), len(wire), True)
         self.verbs.may_park = not in_place
         try:
@@ -470,6 +541,8 @@ class Kernel:
             self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())
         finally:
             self.verbs.may_park = True
+        if verb is not None:
+            self.stopwatch.lap(verb.times, 0, began_ns)
         if special:
             self.server.observers.after(session, before)
         if status == VERB_DONE:

@@ -29,6 +29,7 @@ INT64_MAX: Final = (1 << 63) - 1
 INTEGER: Final = re.compile(r"0|-?[1-9][0-9]*")
 DIGITS: Final = re.compile(r"[0-9]{1,10}")
 MEMORY: Final = re.compile(r"([0-9]{1,19})([a-z]*)", re.IGNORECASE)
+PERMISSIONS: Final = re.compile("[0-7]{1,3}")
 SURROGATE: Final = re.compile("[\ud800-\udfff]")  # stands for a byte that is no UTF-8
 MEMORY_UNITS: Final = {
     "": 1,
@@ -242,6 +243,48 @@ class Directory(Text):
     def example(self, value: str) -> str:
         """As it was given."""
         return value
+
+
+class Octal(Kind[int]):
+    """Permissions of a file."""
+
+    def parse(self, text: str, current: int) -> int:
+        """The number."""
+        if PERMISSIONS.fullmatch(text) is None:
+            raise ValueError("argument must be between 0 and 777 inclusive")
+        return int(text, 8)
+
+    def show(self, value: int) -> str:
+        """In octal digits."""
+        return f"{value:o}"
+
+    def describe(self) -> str:
+        """The form."""
+        return "octal digits, 0 to 777"
+
+
+class Percentiles(Kind[tuple[float, ...]]):
+    """Percentiles, separated by spaces."""
+
+    def parse(self, text: str, current: tuple[float, ...]) -> tuple[float, ...]:
+        """The numbers in the order given."""
+        try:
+            found = tuple(float(word) for word in text.split())
+        except ValueError:
+            raise ValueError("Invalid latency-tracking-info-percentiles parameters") from None
+        if not all(0 <= value <= 100 for value in found):  # NaN is not, either
+            raise ValueError(
+                "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"
+            )
+        return found
+
+    def show(self, value: tuple[float, ...]) -> str:
+        """The shortest form of each."""
+        return " ".join(f"{percent:g}" for percent in value)
+
+    def describe(self) -> str:
+        """The form."""
+        return "numbers from 0 to 100, separated by spaces"
 
 
 class Addresses(Kind[tuple[str, ...]]):

@@ -7,10 +7,10 @@ its commands.
 
 from __future__ import annotations
 
+from respserver.redaction import redacted
 from respserver.spec import ADMIN, SKIP_MONITOR
 
 ESCAPES = {10: b"\\n", 13: b"\\r", 9: b"\\t", 7: b"\\a", 8: b"\\b", 34: b'\\"', 92: b"\\\\"}
-REDACTED = b"(redacted)"
 SCRIPTS = frozenset({b"eval", b"eval_ro", b"evalsha", b"evalsha_ro"})
 
 
@@ -33,14 +33,5 @@ def is_shown(name: bytes, flags: int) -> bool:
 
 def line(words: list[bytes], db: int, addr: str, now_ms: int) -> bytes:
     """The line of a command."""
-    shown = list(words)
-    verb = words[0].lower()
-    if verb == b"auth":
-        shown[1:] = [REDACTED] * (len(words) - 1)
-    elif verb == b"hello":
-        for at, word in enumerate(words):
-            if word.lower() == b"auth":
-                shown[at + 1 : at + 3] = [REDACTED] * len(words[at + 1 : at + 3])
-                break
     head = b"+%d.%03d000 [%d %b] " % (now_ms // 1000, now_ms % 1000, db, addr.encode())
-    return head + b" ".join(map(quoted, shown)) + b"\r\n"
+    return head + b" ".join(map(quoted, redacted(words))) + b"\r\n"

@@ -60,7 +60,14 @@ class Observers:
     def settle(self) -> None:
         """Somebody began or ceased to look on."""
         paused = self.holding.until_ms is not None
-        special = bool(self.watches or self.trackers or self._classes or self.monitors or paused)
+        special = bool(
+            self.watches
+            or self.trackers
+            or self._classes
+            or self.monitors
+            or paused
+            or self._kernel.busy
+        )
         if special and not self._kernel.special:
             self._seen = self._journal.log.length
         self._kernel.special = special
@@ -236,11 +243,11 @@ class Observers:
         if "E" in self._classes:
             self.pubsub.publish(b"__keyevent@%d__:%b" % (db, event), key)
 
-    def before_commit(self) -> None:
-        """The log is handed over and begins anew."""
+    def before_commit(self, end: int | None = None) -> None:
+        """The log is handed over, up to ``end`` or all of it, and begins anew."""
         if self._kernel.special:
             self._look()
-        self._seen = 0
+        self._seen = 0 if end is None else max(self._seen - end, 0)
 
     def end_tick(self) -> None:
         """Tell what is told once a tick."""
@@ -287,23 +294,31 @@ class Observers:
                 held.session.blocked = None
                 self._kernel.execute_held(held.session, held.wire)
 
-    def delay(self, session: Session, reply: bytes, timeout_ms: int) -> None:
-        """Answer a client after a time; 0 is never."""
+    def delay(self, session: Session, reply: bytes, timeout_ms: int) -> Held:
+        """Answer a client after a time; 0 is never, or when ``answer`` is called."""
         now_ms = self._engine.clock.monotonic_ms()
         held = Held(session, b"", reply, now_ms + timeout_ms if timeout_ms else None)
         session.blocked = held
         self.holding.answers.append(held)
         self._engine.reset_timer()
+        return held
+
+    def answer(self, held: Held) -> None:
+        """What the client waited for is done."""
+        session = held.session
+        if session.blocked is not held:
+            return
+        session.blocked = None
+        self.holding.forget(session)
+        if session.reply_mode == REPLIES:
+            session.say(held.reply)
+        self._engine.has_replies(session)
+        self._kernel.resume(session)
 
     def on_timer(self, now_ms: int) -> None:
         """End what is over."""
         for held in self.holding.answers_due(now_ms):
-            if held.session.blocked is held:
-                held.session.blocked = None
-                if held.session.reply_mode == REPLIES:
-                    held.session.say(held.reply)
-                self._engine.has_replies(held.session)
-                self._kernel.resume(held.session)
+            self.answer(held)
         if self.holding.until_ms is not None and self.holding.until_ms <= now_ms:
             self.unpause()
 

@@ -58,6 +58,8 @@ class Releaser:
         self._write = write
         self._fail = fail
         self.sent_bytes = 0
+        self.on_sync: Callable[[float], None] = _ignore
+        """Is told how long each sync took, in seconds."""
         self._running = False
         self._held: deque[tuple[int, list[Outgoing]]] = deque()
         self._sync_times_s: deque[float] = deque(maxlen=SYNC_SAMPLES)
@@ -76,7 +78,7 @@ class Releaser:
         if not self._running and not self._held and self._is_quick():
             began_s = self._clock.perf_s()
             store.sync()
-            self._sync_times_s.append(self._clock.perf_s() - began_s)
+            self._note_sync(self._clock.perf_s() - began_s)
             self._send(dirty)
             return
         self._held.append((store.written_lsn, [_outgoing(session) for session in dirty]))
@@ -89,6 +91,14 @@ class Releaser:
             _, batch = self._held.popleft()
             for outgoing in batch:
                 self._write(*outgoing)
+
+    def release_within(self, dirty: list[Session]) -> None:
+        """Send these clients' replies, and those that are held, within a command: now or never.
+        Raises StorageError.
+        """
+        if self._config.appendfsync == "always":
+            self._store.sync()
+        self.release(dirty)
 
     def next_sync_ms(self) -> int | None:
         """When ``everysec`` syncs next, in monotonic time."""
@@ -112,12 +122,16 @@ class Releaser:
             if error is not None:
                 self._fail(error)
                 return
-            self._sync_times_s.append(self._clock.perf_s() - began_s)
+            self._note_sync(self._clock.perf_s() - began_s)
             self.release_held()
             if self._held:
                 self.start_sync()
 
         self._threads.in_thread(self._store.sync, done)
+
+    def _note_sync(self, took_s: float) -> None:
+        self._sync_times_s.append(took_s)
+        self.on_sync(took_s)
 
     def _is_quick(self) -> bool:
         times_s = self._sync_times_s
@@ -128,6 +142,10 @@ class Releaser:
         self.sent_bytes += send(dirty, rest)
         for session in rest:
             self._write(*_outgoing(session))
+
+
+def _ignore(_took_s: float) -> None:
+    """Nobody wants to know."""
 
 
 def _outgoing(session: Session) -> Outgoing:

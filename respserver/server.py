@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import os
 import resource
 import signal
+import socket
+import stat
 from collections.abc import Callable
 
 import uvloop
@@ -18,13 +21,15 @@ from lsmstore.options import StoreOptions
 from lsmstore.store import Store
 from respserver.clock import SystemClock
 from respserver.engine import Engine
-from respserver.net import Doorman, LoopSkin
+from respserver.net import Entrance, LoopSkin
 from respserver.settings import Config
 from streams.replay import RecordError
 
 DESCRIPTORS_BESIDE_CLIENTS = 128
 # Resident streams are many containers and hardly any of them garbage: look through them rarely.
 COLLECTOR_THRESHOLDS = (100_000, 50, 50)
+EVERYWHERE = {"*": "0.0.0.0", "::*": "::"}
+MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
 
 class StartupError(Exception):
@@ -52,21 +57,28 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     except (StorageError, RecordError, OSError) as error:
         raise StartupError(f"cannot recover from {directory}: {error}") from error
     skin.engine = engine
-    servers: list[asyncio.Server] = []
+    sockets: list[socket.socket] = []
     try:
         for host in config.bind:
-            server = await _listen(loop, engine, host, config)
-            if server is None:
-                continue
-            servers.append(server)
-            if engine.port == 0:
-                engine.port = server.sockets[0].getsockname()[1]
+            sockets += _listen(host, engine.port, config.tcp_backlog)
+            if engine.port == 0 and sockets:
+                engine.port = sockets[0].getsockname()[1]
     except OSError as error:
         store.close()
         raise StartupError(_listen_message(error, config)) from error
-    if not servers:
+    if not sockets:
         store.close()
         raise StartupError(f"none of the addresses {' '.join(config.bind)} is on this machine")
+    if config.unixsocket:
+        try:
+            sockets.append(_listen_unix(config))
+        except OSError as error:
+            store.close()
+            raise StartupError(
+                f"cannot listen on the Unix socket {config.unixsocket}: {error}"
+            ) from error
+    entrance = skin.entrance = Entrance(engine, loop)
+    entrance.open(sockets)
     loop.set_exception_handler(skin.unexpected)
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
@@ -75,13 +87,14 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     engine.settings_changed(frozenset())
     keys = sum(tally.keys for tally in engine.keyspace.tallies.values())
     announce(
-        f"respq ready on {', '.join(_where(servers))} | data {directory} | "
+        f"respq ready on {', '.join(_where(sockets))} | data {directory} | "
         f"appendfsync {config.appendfsync} | recovered {engine.recovered} records, "
         f"{keys} keys in {engine.recovery_ms} ms"
     )
     await skin.stopped.wait()
-    for server in servers:
-        server.close()
+    entrance.close()
+    if config.unixsocket:
+        _remove(config.unixsocket)
     if skin.error is None:
         engine.close(skin.close)
     if skin.error is not None:
@@ -93,24 +106,52 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     return 0
 
 
-async def _listen(
-    loop: asyncio.AbstractEventLoop, engine: Engine, host: str, config: Config
-) -> asyncio.Server | None:
-    """Listen on one address; a ``-`` before it means that it may be missing on this machine."""
+def _listen(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Listen on an address, or on all of a name; none where it may be missing on this machine and
+    is (a ``-`` before it). Raises OSError.
+    """
     optional = host.startswith("-")
-    name = host.removeprefix("-")
-    if name == "*":
-        name = "0.0.0.0"
-    elif name == "::*":
-        name = "::"
+    name = EVERYWHERE.get(host.removeprefix("-"), host.removeprefix("-"))
+    found = []
     try:
-        return await loop.create_server(
-            lambda: Doorman(engine), name, engine.port, backlog=config.tcp_backlog
-        )
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            sock = socket.socket(family, kind, protocol)
+            found.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            sock.listen(backlog)
+            sock.setblocking(False)
     except OSError as error:
-        if optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL):
-            return None
+        for sock in found:
+            sock.close()
+        if optional and error.errno in MISSING:
+            return []
         raise
+    return found
+
+
+def _listen_unix(config: Config) -> socket.socket:
+    """Listen on a Unix socket. A file that is there is one that a dead server left behind."""
+    path = config.unixsocket
+    _remove(path)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    if config.unixsocketperm:
+        os.chmod(path, config.unixsocketperm)
+    sock.listen(config.tcp_backlog)
+    sock.setblocking(False)
+    return sock
+
+
+def _remove(path: str) -> None:
+    """Remove a socket's file, if that is what it is."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
 
 
 def _listen_message(error: OSError, config: Config) -> str:
@@ -119,12 +160,14 @@ def _listen_message(error: OSError, config: Config) -> str:
     return f"cannot listen on {' '.join(config.bind)} port {config.port}: {error}"
 
 
-def _where(servers: list[asyncio.Server]) -> list[str]:
+def _where(sockets: list[socket.socket]) -> list[str]:
     places = []
-    for server in servers:
-        for sock in server.sockets:
-            host, port = sock.getsockname()[:2]
-            places.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    for sock in sockets:
+        if sock.family == socket.AF_UNIX:
+            places.append(sock.getsockname())
+            continue
+        host, port = sock.getsockname()[:2]
+        places.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     return places
 
 

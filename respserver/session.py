@@ -134,7 +134,11 @@ class Session:
     # What the loop calls: a session is the protocol of its own connection.
 
     def connection_made(self, transport: Any) -> None:
-        """The transport was handed over."""
+        """The loop takes the connection over from the transport that stood in."""
+        early = self.transport
+        self.transport = transport
+        self.through_transport = True
+        early.hand_over(transport)
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""

@@ -32,10 +32,13 @@ from respserver.kinds import (
     Limit,
     Limits,
     Memory,
+    Octal,
     OutputLimits,
+    Percentiles,
     RedisVersion,
     Secret,
     Switch,
+    Text,
 )
 from respserver.version import DEFAULT_VERSION, NEWEST, level_of
 
@@ -95,6 +98,8 @@ def setting(
 class Config:
     """The settings in force."""
 
+    file: Path | None = field(default=None, compare=False)
+    """The file they came from, if there was one; no setting itself."""
     bind: tuple[str, ...] = setting(
         Addresses(), ("127.0.0.1", "-::1"), "network", "Addresses to listen on."
     )
@@ -113,6 +118,18 @@ class Config:
         "network",
         "Seconds of silence before a client's connection is probed; 0 is never.",
         live=True,
+    )
+    unixsocket: str = setting(
+        Text(),
+        "",
+        "network",
+        "Path of a Unix socket to listen on, too; empty is none.",
+    )
+    unixsocketperm: int = setting(
+        Octal(),
+        0,
+        "network",
+        "Permissions of that socket's file; 0 leaves them to the process' umask.",
     )
     timeout: int = setting(
         Integer(0, INT32_MAX),
@@ -220,7 +237,8 @@ class Config:
         Integer(0, INT64_MAX),
         5000,
         "limits",
-        "Milliseconds after which a script that has written nothing is ended; 0 ends it at once.",
+        "Milliseconds after which a script lets other clients be answered, with BUSY, so that "
+        "SCRIPT KILL may end it; 0 is never.",
         live=True,
     )
     tracking_table_max_keys: int = setting(
@@ -254,11 +272,45 @@ class Config:
         live=True,
     )
 
+    slowlog_log_slower_than: int = setting(
+        Integer(-1, INT64_MAX),
+        10000,
+        "watching",
+        "Microseconds after which a command comes into the slow log; 0 is every command, -1 none.",
+        live=True,
+    )
+    slowlog_max_len: int = setting(
+        Integer(0, INT64_MAX), 128, "watching", "Commands that the slow log keeps.", live=True
+    )
+    latency_monitor_threshold: int = setting(
+        Integer(0, INT64_MAX),
+        0,
+        "watching",
+        "Milliseconds from which on LATENCY keeps what held the server up; 0 keeps nothing.",
+        live=True,
+    )
+    latency_tracking: bool = setting(
+        Switch(),
+        True,
+        "watching",
+        "Whether INFO shows percentiles of how long each command takes.",
+        live=True,
+    )
+    latency_tracking_info_percentiles: tuple[float, ...] = setting(
+        Percentiles(), (50.0, 99.0, 99.9), "watching", "Which percentiles.", live=True
+    )
+    enable_debug_command: str = setting(
+        Choice("no", "yes", "local"),
+        "no",
+        "watching",
+        "Who may call DEBUG: nobody, everybody, or clients of this machine.",
+    )
+
     def shown(self, name: str) -> str:
         """The value of a setting as CONFIG GET prints it. Raises KeyError for an unknown name."""
         if name in CONSTANTS:
             return CONSTANTS[name]
-        known = SETTINGS[name]
+        known = SETTINGS[ALIASES.get(name, name)]
         return known.kind.show(getattr(self, known.attribute))
 
     def check_live(self, name: str, text: str) -> Any:
@@ -271,7 +323,7 @@ class Config:
             if text.lower() != CONSTANTS[name]:
                 raise ValueError("can't set immutable config")
             return text.lower()
-        known = SETTINGS[name]
+        known = SETTINGS[ALIASES.get(name, name)]
         if not known.live:
             raise ValueError("can't set immutable config")
         return known.kind.parse(text, getattr(self, known.attribute))
@@ -280,13 +332,15 @@ class Config:
         """Change one setting while the server runs. Raises as ``check_live``, changing nothing."""
         value = self.check_live(name, text)
         if name not in CONSTANTS:
-            object.__setattr__(self, SETTINGS[name].attribute, value)
+            object.__setattr__(self, SETTINGS[ALIASES.get(name, name)].attribute, value)
 
 
 def _table() -> dict[str, Setting]:
     """The fields of ``Config`` by the names of their settings."""
     named = {}
     for made in fields(Config):
+        if not made.metadata:
+            continue
         name = made.name.replace("_", "-")
         about = made.metadata
         named[name] = Setting(
@@ -318,10 +372,14 @@ CONSTANTS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+# Older names by which CONFIG knows a setting, too.
+ALIASES: Final[Mapping[str, str]] = MappingProxyType({"lua-time-limit": "busy-reply-threshold"})
+
+
 def config_names(level: int = NEWEST) -> list[str]:
     """Every name that CONFIG of the version of that level knows, in order of the alphabet."""
     known = (name for name, one in SETTINGS.items() if level_of(one.since or "0.0") <= level)
-    return sorted([*known, *CONSTANTS])
+    return sorted([*known, *CONSTANTS, *ALIASES])
 
 
 def _unknown(name: str, known: Sequence[str], where: str) -> SettingsError:
@@ -331,7 +389,7 @@ def _unknown(name: str, known: Sequence[str], where: str) -> SettingsError:
     return SettingsError(f"unknown setting '{name}' in {where}{hint}")
 
 
-def _toml_text(value: object) -> str:
+def toml_text(value: object) -> str:
     """A TOML value as the text that every other source would carry. Raises ValueError."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -383,12 +441,12 @@ def load(
     ``flags`` are by name of setting. Every source is checked whole, so that a bad value does not
     hide behind a stronger source.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"file": file}
 
     def take(name: str, raw: object, where: str) -> None:
         known = SETTINGS[name]
         try:
-            values[known.attribute] = known.kind.parse(_toml_text(raw), known.default)
+            values[known.attribute] = known.kind.parse(toml_text(raw), known.default)
         except ValueError as error:
             raise SettingsError(f"setting '{name}' in {where}: {error}") from None
 

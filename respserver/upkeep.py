@@ -67,12 +67,16 @@ class Upkeep:
         self._asked = False
         self._spare_running = False
         self._retry_ms: int | None = None
+        self._waiting: list[Callable[[], None]] = []
+        self._served: list[Callable[[], None]] = []
         self.memtable_limit_bytes = 0
         self.flushes = 0
 
-    def ask_flush(self) -> None:
-        """Flush at the next tick, whatever the memtable holds."""
+    def ask_flush(self, then: Callable[[], None] | None = None) -> None:
+        """Flush at the next tick, whatever the memtable holds, and call ``then``."""
         self._asked = True
+        if then is not None:
+            self._waiting.append(then)
         self._begin_tick()
 
     def step(self) -> None:
@@ -127,6 +131,7 @@ class Upkeep:
             if self._journal.count:
                 return
             self._asked = False
+            self._served, self._waiting = self._waiting, []
             self._job = FlushJob(self._keyspace, self._store, self._journal)
             self._planned = False
         if self._planned:
@@ -151,6 +156,7 @@ class Upkeep:
         if isinstance(error, DiskFull):
             # what was planned becomes dirty again; the log still has it all
             job.abort()
+            self._waiting, self._served = self._served + self._waiting, []
             self._retry_ms = self._clock.monotonic_ms() + RETRY_MS
             self._set_timer()
             self._begin_tick()
@@ -161,6 +167,9 @@ class Upkeep:
         self._retry_ms = None
         self.flushes += 1
         self._keyspace.make_room(set())
+        served, self._served = self._served, []
+        for then in served:
+            then()
         self._begin_tick()
 
     def _prepare_spare(self) -> None:

@@ -529,6 +529,15 @@ class Keyspace:
         """Replay touched this stream: its rows are behind."""
         self.dirty_sink.append(stream)
 
+    def let_go(self) -> None:
+        """Let all clean streams and all cached blocks leave memory."""
+        limits = self.resident_limit_bytes, self.cache.capacity_bytes
+        self.resident_limit_bytes = self.cache.capacity_bytes = 0
+        self.make_room(set())
+        self.cache.make_room()
+        self.resident_limit_bytes, self.cache.capacity_bytes = limits
+        self._crowded_bytes = limits[0]
+
     def make_room(self, busy: set[int]) -> int:
         """Let cold, clean streams leave memory until their share is kept; how many left.
 

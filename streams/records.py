@@ -45,7 +45,7 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
 from __future__ import annotations
 
 import cython
-from cython.cimports.libc.stdint import int64_t, uint64_t
+from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, realloc
 
 from lsmstore.buf import Buf
@@ -137,6 +137,12 @@ class RecordWriter:
         self.base_lsn += self.count
         self.count = 0
         self.log.clear()
+
+    def committed_until(self, end: int, count: int) -> None:
+        """The first ``count`` records, ``end`` bytes, were handed to the store; others follow."""
+        self.base_lsn += cython.cast(uint64_t, count)
+        self.count -= cython.cast(uint32_t, count)
+        self.log.drop_front(end)
 
     def take_dirty(self) -> list[Stream]:
         """The streams changed since the last call; the caller flushes them."""

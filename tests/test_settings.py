@@ -22,6 +22,7 @@ from respserver.kinds import (
     memory_text,
 )
 from respserver.settings import (
+    ALIASES,
     CONSTANTS,
     SETTINGS,
     Config,
@@ -41,6 +42,8 @@ OTHER = {
     "port": "7000",
     "tcp-backlog": "128",
     "tcp-keepalive": "60",
+    "unixsocket": "/run/respq.sock",
+    "unixsocketperm": "770",
     "timeout": "30",
     "maxclients": "5",
     "protected-mode": "no",
@@ -60,12 +63,20 @@ OTHER = {
     "proto-max-bulk-len": "1048576",
     "client-query-buffer-limit": "2097152",
     "client-output-buffer-limit": "normal 1 2 3 slave 4 5 6 pubsub 7 8 9",
+    "slowlog-log-slower-than": "-1",
+    "slowlog-max-len": "1000",
+    "latency-monitor-threshold": "100",
+    "latency-tracking": "no",
+    "latency-tracking-info-percentiles": "0 50.5 100",
+    "enable-debug-command": "local",
 }
 BAD = {
     "bind": "",
     "port": "65536",
     "tcp-backlog": "0",
     "tcp-keepalive": "-1",
+    "unixsocket": "two\nlines",
+    "unixsocketperm": "888",
     "timeout": "ten",
     "maxclients": "0",
     "protected-mode": "maybe",
@@ -85,6 +96,12 @@ BAD = {
     "proto-max-bulk-len": "1023kb",
     "client-query-buffer-limit": "-1",
     "client-output-buffer-limit": "normal 1 2",
+    "slowlog-log-slower-than": "-2",
+    "slowlog-max-len": "-1",
+    "latency-monitor-threshold": "-1",
+    "latency-tracking": "sometimes",
+    "latency-tracking-info-percentiles": "50 100.5",
+    "enable-debug-command": "here",
 }
 
 
@@ -236,7 +253,7 @@ def test_constants_accept_the_value_they_have() -> None:
         with pytest.raises(ValueError, match="^can't set immutable config$"):
             config.apply_live(name, "3600 1")
     assert config == Config()
-    assert config_names() == sorted({*SETTINGS, *CONSTANTS})
+    assert config_names() == sorted({*SETTINGS, *CONSTANTS, *ALIASES})
 
 
 def test_output_limits_change_by_class() -> None:

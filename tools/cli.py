@@ -26,6 +26,7 @@ class Lazy(NamedTuple):
 
 COMMANDS = {
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
+    "cli": Lazy("tools.client", "cli", "Send commands to a server."),
     "serve": Lazy("tools.serve", "serve", "Run the server."),
 }
 
@@ -71,5 +72,5 @@ def main() -> None:
 
     \b
     respq serve                      start on 127.0.0.1:6379, data in ./respq-data
-    redis-cli XADD hello '*' msg hi  talk to it with any Redis client
+    respq cli XADD hello '*' msg hi  talk to it; any Redis client can
     """

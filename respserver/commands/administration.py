@@ -1,15 +1,14 @@
-"""MONITOR, ROLE, WAIT and what tools ask of one node: its user, its modules."""
+"""MONITOR, ROLE, WAIT, BGREWRITEAOF and what tools ask of one node: its modules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from respserver.args import INT64_MAX, need_int, need_int_between
-from respserver.errors import TIMEOUT_NEGATIVE, TIMEOUT_NOT_INT, ReplyError, c_string
+from respserver.errors import TIMEOUT_NEGATIVE, TIMEOUT_NOT_INT, ReplyError
 from respserver.helptext import help_reply
 from respserver.replies import OK, Raw, Simple
 from respserver.spec import (
-    ACL_CATEGORIES,
     ADMIN,
     BLOCKING,
     FAST,
@@ -173,96 +172,3 @@ def module_list(call: Call) -> list[object]:
 )
 def module_help(call: Call) -> list[Simple]:
     return help_reply("MODULE", ("LIST", "    Return a list of loaded modules."))
-
-
-declare(
-    "ACL",
-    "",
-    "A container for Access List Control commands.",
-    arity=-2,
-    since="6.0.0",
-    group="server",
-    complexity="Depends on subcommand.",
-)
-
-
-@command(
-    "ACL CAT",
-    "[category]",
-    "Lists the ACL categories, or the commands inside a category.",
-    arity=-2,
-    flags=NOSCRIPT | LOADING | STALE,
-    since="6.0.0",
-    group="server",
-    complexity="O(1) since the categories and commands are a fixed set.",
-)
-def acl_cat(call: Call) -> list[bytes]:
-    if len(call.argv) > 3:
-        raise ReplyError(
-            b"ERR unknown subcommand or wrong number of arguments for '%s'. Try ACL HELP."
-            % c_string(call.argv[1])
-        )
-    if len(call.argv) == 2:
-        return [name.encode() for name in ACL_CATEGORIES]
-    wanted = call.argv[2].decode(errors="replace").lower()
-    if wanted not in ACL_CATEGORIES:
-        raise ReplyError(b"ERR Unknown category '%s'" % c_string(call.argv[2]))
-    return [
-        spec.name
-        for top in call.server.table.values()
-        for spec in (top.subcommands.values() if top.subcommands else (top,))
-        if wanted in spec.acl
-    ]
-
-
-def default_user(call: Call) -> bytes:
-    """The one user, as a rule."""
-    password = call.server.config.requirepass.encode()
-    if not password:
-        return b"user default on nopass sanitize-payload ~* &* +@all"
-    from hashlib import sha256
-
-    digest = sha256(password).hexdigest().encode()
-    return b"user default on sanitize-payload #%b ~* &* +@all" % digest
-
-
-@command(
-    "ACL LIST",
-    "",
-    "Dumps the effective rules in ACL file format.",
-    arity=2,
-    flags=ASKED,
-    since="6.0.0",
-    group="server",
-    complexity="O(N). Where N is the number of configured users.",
-)
-def acl_list(call: Call) -> list[bytes]:
-    return [default_user(call)]
-
-
-@command(
-    "ACL USERS",
-    "",
-    "Lists all ACL users.",
-    arity=2,
-    flags=ASKED,
-    since="6.0.0",
-    group="server",
-    complexity="O(N). Where N is the number of configured users.",
-)
-def acl_users(call: Call) -> list[bytes]:
-    return [b"default"]
-
-
-@command(
-    "ACL WHOAMI",
-    "",
-    "Returns the authenticated username of the current connection.",
-    arity=2,
-    flags=NOSCRIPT | LOADING | STALE,
-    since="6.0.0",
-    group="server",
-    complexity="O(1)",
-)
-def acl_whoami(call: Call) -> bytes:
-    return b"default"

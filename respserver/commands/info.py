@@ -1,7 +1,6 @@
 """INFO: the state of the server in sections of ``name:value`` lines.
 
-Names and order are Redis'; a line is there only if its figure is real here, but for the time that
-commands take, which is 0: reading the clock twice costs more than most commands do. The section
+Names and order are Redis'; a line is there only if its figure is real here. The section
 ``streams`` is our own: what the store under the streams does, as the server's ``stream_figures``
 gives it.
 """
@@ -74,9 +73,12 @@ def server_section(call: Call) -> Iterable[Line]:
     yield "uptime_in_seconds", uptime_s
     yield "uptime_in_days", uptime_s // DAY_S
     yield "executable", sys.executable
-    yield "config_file", ""
+    file = server.config.file
+    yield "config_file", "" if file is None else os.path.abspath(file)
     yield "io_threads_active", 0
     yield "listener0", f"name=tcp,{listener},port={server.port}"
+    if server.config.unixsocket:
+        yield "listener1", f"name=unix,bind={server.config.unixsocket}"
 
 
 def clients_section(call: Call) -> Iterable[Line]:
@@ -237,10 +239,12 @@ def every_verb(verbs: dict[bytes, Verb]) -> Iterator[Verb]:
 def commandstats_section(call: Call) -> Iterable[Line]:
     for verb in every_verb(call.server.kernel.table):
         if verb.calls or verb.rejected or verb.failed:
+            took_us = verb.times.total_ns // 1000
             yield (
                 f"cmdstat_{verb.name.decode()}",
                 (
-                    f"calls={verb.calls},usec=0,usec_per_call=0.00,"
+                    f"calls={verb.calls},usec={took_us},"
+                    f"usec_per_call={took_us / verb.calls if verb.calls else 0:.2f},"
                     f"rejected_calls={verb.rejected},failed_calls={verb.failed}"
                 ),
             )
@@ -249,6 +253,19 @@ def commandstats_section(call: Call) -> Iterable[Line]:
 def errorstats_section(call: Call) -> Iterable[Line]:
     for code, count in call.server.stats.errors.items():
         yield f"errorstat_{code.decode(errors='replace')}", f"count={count}"
+
+
+def latencystats_section(call: Call) -> Iterable[Line]:
+    config = call.server.config
+    if not config.latency_tracking:
+        return
+    for verb in every_verb(call.server.kernel.table):
+        if verb.times.recorded:
+            shown = ",".join(
+                f"p{percent:g}={verb.times.percentile_ns(percent) / 1000:.3f}"
+                for percent in config.latency_tracking_info_percentiles
+            )
+            yield f"latency_percentiles_usec_{verb.name.decode()}", shown
 
 
 def cluster_section(call: Call) -> Iterable[Line]:
@@ -289,11 +306,12 @@ SECTIONS: Final[dict[str, Callable[[Call], Iterable[Line]]]] = {
     "Modules": modules_section,
     "Commandstats": commandstats_section,
     "Errorstats": errorstats_section,
+    "Latencystats": latencystats_section,
     "Cluster": cluster_section,
     "Keyspace": keyspace_section,
     "Streams": streams_section,
 }
-NOT_BY_DEFAULT: Final = frozenset({"commandstats"})
+NOT_BY_DEFAULT: Final = frozenset({"commandstats", "latencystats"})
 
 
 def chosen_sections(words: list[bytes]) -> list[str]:

@@ -20,6 +20,7 @@ from respserver.spec import LOADING, READONLY, STALE, command, declare
 
 if TYPE_CHECKING:
     from respserver.call import Call
+    from streams.keyrow import KeyRow
 
 KEY_BYTES = 200
 """What a key costs beside its name and its string."""
@@ -219,9 +220,15 @@ def memory_usage(call: Call) -> int | None:
     row = call.keyspace.find(call.ns, key)
     if row is None:
         return None
-    size = KEY_BYTES + len(key) + len(row.data)
+    size = KEY_BYTES + len(key) + value_bytes(call, key, row)
     if row.expires_ms:
         size += EXPIRY_BYTES + len(key)
+    return size
+
+
+def value_bytes(call: Call, key: bytes, row: KeyRow) -> int:
+    """What the value of a key takes in memory."""
+    size = len(row.data)
     stream = call.keyspace.live[call.ns].get(key)
     if stream is not None:
         size += stream.memory_bytes + sum(group.memory_bytes for group in stream.groups.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from respserver.args import need_int
 from respserver.errors import ReplyError, subcommand_syntax
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from respserver.call import Call
 
 NO_SCRIPT = b"NOSCRIPT No matching script. Please use EVAL."
-NOT_BUSY = b"NOTBUSY No scripts in execution right now."
 WORST = "We cannot tell how the keys will be used so we assume the worst, "
 RUNNING = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS
 # The payload of a server without functions: the RDB version and a CRC64.
@@ -234,9 +233,9 @@ def script_help(call: Call) -> list[Simple]:
     complexity="O(1)",
     tips=("request_policy:all_shards", "response_policy:one_succeeded"),
 )
-def script_kill(call: Call) -> object:
-    """A script runs to its end, or to its time limit, before another command is read."""
-    raise ReplyError(NOT_BUSY)
+def script_kill(call: Call) -> Simple:
+    call.server.scripts.kill()
+    return OK
 
 
 @command(
@@ -344,8 +343,9 @@ def function_help(call: Call) -> list[Simple]:
     complexity="O(1)",
     tips=("request_policy:all_shards", "response_policy:one_succeeded"),
 )
-def function_kill(call: Call) -> object:
-    raise ReplyError(NOT_BUSY)
+def function_kill(call: Call) -> NoReturn:
+    """There are no functions, but a script may be running: it is none of FUNCTION's."""
+    call.server.scripts.refuse_kill()
 
 
 @command(
@@ -387,6 +387,7 @@ def function_list(call: Call) -> list[bytes]:
     tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
 )
 def function_stats(call: Call) -> dict[bytes, object]:
+    call.server.busy.refuse()
     nothing = {b"libraries_count": 0, b"functions_count": 0}
     return {b"running_script": None, b"engines": {b"LUA": nothing}}
 

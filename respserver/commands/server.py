@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from respserver.commands.info import every_verb
-from respserver.errors import SYNTAX, ReplyError, c_string
+from respserver.errors import BUSY, SYNTAX, ReplyError, c_string
 from respserver.glob import matches
 from respserver.helptext import help_reply
 from respserver.replies import OK, Raw, Simple
+from respserver.rewrite import rewrite
 from respserver.settings import SETTINGS, config_names
 from respserver.spec import (
     ADMIN,
@@ -25,12 +26,6 @@ from respserver.spec import (
 
 if TYPE_CHECKING:
     from respserver.call import Call
-
-DEBUG_REFUSED = (
-    b'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you '
-    b"can run it from a local connection, otherwise you need to set this option in the "
-    b"configuration file, and then restart the server."
-)
 
 declare(
     "CONFIG",
@@ -103,7 +98,35 @@ def config_help(call: Call) -> list[Simple]:
 def config_resetstat(call: Call) -> Simple:
     call.server.stats.reset()
     for verb in every_verb(call.server.kernel.table):
-        verb.calls = verb.rejected = verb.failed = 0
+        verb.reset_stats()
+    return OK
+
+
+@command(
+    "CONFIG REWRITE",
+    "",
+    "Persists the effective configuration to file.",
+    arity=2,
+    flags=ADMIN | NOSCRIPT | LOADING | STALE,
+    since="2.8.0",
+    group="server",
+    complexity="O(1)",
+    tips=(
+        "request_policy:all_nodes",
+        "response_policy:all_succeeded",
+    ),
+)
+def config_rewrite(call: Call) -> Simple:
+    config = call.server.config
+    if config.file is None:
+        raise ReplyError(b"ERR The server is running without a config file")
+    try:
+        rewrite(config.file, config)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ReplyError(b"ERR Rewriting config file: " + why.encode()) from None
+    except ValueError as error:
+        raise ReplyError(b"ERR Rewriting config file: " + str(error).encode()) from None
     return OK
 
 
@@ -166,22 +189,9 @@ CONFIG_HELP = (
     "    Set the configuration <directive> to <value>.",
     "RESETSTAT",
     "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
 )
-
-
-@command(
-    "DEBUG",
-    "",
-    "A container for debugging commands.",
-    arity=-2,
-    flags=ADMIN | NOSCRIPT | LOADING | STALE,
-    since="1.0.0",
-    group="server",
-    complexity="Depends on subcommand.",
-    doc_flags=("syscmd",),
-)
-def debug(call: Call) -> Simple:
-    raise ReplyError(DEBUG_REFUSED)
 
 
 @command(
@@ -273,5 +283,9 @@ def shutdown(call: Call) -> Raw:
         raise ReplyError(SYNTAX)
     if b"ABORT" in options:
         raise ReplyError(b"ERR No shutdown in progress.")
+    if call.server.kernel.busy:
+        if b"NOSAVE" not in options:
+            raise ReplyError(BUSY)
+        call.server.busy.shutdown()
     call.server.request_shutdown()
     return Raw(b"")

@@ -72,7 +72,8 @@ def exec_(call: Call) -> Raw | NullArray:
             raise ReplyError(ABORTED_BY + refusal.line) from None
 
     session.say(b"*%d\r\n" % len(transaction.commands))
-    server.kernel.run_within(session, transaction.commands)
+    with server.busy.command(session):
+        server.kernel.run_within(session, transaction.commands)
     return Raw(b"")
 
 

@@ -19,8 +19,23 @@ local OUT_OF_MEMORY = 'not enough memory'
 local READONLY = 'Attempt to modify a readonly table'
 local ending                  -- why the script ends, once it must
 
+-- the line of the script that runs, or ran, above so many levels
+local function locate(err, from)
+  for level = from, 200 do
+    local info = dbg.getinfo(level, 'Sl')
+    if not info then return end
+    if info.source == '@user_script' then
+      err.source, err.line = info.source, info.currentline
+      return
+    end
+  end
+end
+
 local function hook()
-  if not ending then ending = py_tick() end
+  if not ending then
+    ending = py_tick()
+    if ending then locate(ending, 3) end
+  end
   if ending then
     dbg.sethook(hook, '', 100)  -- time for `place` to see it
     error(ending, 0)
@@ -250,14 +265,7 @@ local function place(err)
   if ending then return ending end
   err = clean(err)
   if type(err) ~= 'table' then err = {err = 'ERR ' .. tostring(err)} end
-  for level = 2, 200 do
-    local info = dbg.getinfo(level, 'Sl')
-    if not info then break end
-    if info.source == '@user_script' then
-      err.source, err.line = info.source, info.currentline
-      break
-    end
-  end
+  locate(err, 3)
   return err
 end
 

@@ -2,8 +2,9 @@
 
 Rules: a script is one command: one time, one batch, no waiting. Its commands run in a session of
 its own, with the database and protocol it chooses. It ends when it asks for more memory than
-``LUA_BYTES_MAX``, and at the time limit while it has written nothing; one that has written goes on,
-since what is half done cannot be taken back. No Python object is a value that a script can
+``LUA_BYTES_MAX``, and when it is killed, which it may be while it has written nothing: what is half
+done cannot be taken back. From its time limit on it lets other clients be answered (respserver/
+busy.py). No Python object is a value that a script can
 hold: callbacks answer with plain values, and the exception of redis.call is replaced where a script
 could catch it.
 """
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
 
 LUA_BYTES_MAX = 64 << 20
 INSTRUCTIONS = 20_000
-KILLED = (
-    b"ERR Error running script, killed at its time limit (busy-reply-threshold); it had written "
-    b"nothing"
-)
+KILLED = b"ERR Script killed by user with SCRIPT KILL..."
 LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
 
 
@@ -56,9 +54,12 @@ class Runtime:
         self.session = Session(0, "lua", "", -1, 0, engine, engine.kernel.feed)
         self._read_only = False
         self._began_s = 0.0
-        self._limit_s = 5.0
+        self._limit_s = 0.0
         self._error = b""
+        self.running = False
         self.has_written = False
+        """Whether the script has called a command that writes."""
+        self.killed = False
         libraries = Libraries(self)
         self._functions = libraries.functions
         limit = self.make(
@@ -129,18 +130,21 @@ class Runtime:
         session.tracking = caller.tracking
         session.authenticated = True
         self._read_only = read_only
-        self.has_written = False
+        self.has_written = self.killed = False
+        self.running = True
         self._began_s = self._engine.clock.perf_s()
         self._limit_s = self._engine.config.busy_reply_threshold / 1000
         keys, argv = (self.make(dict(enumerate(part, 1))) for part in words)
         try:
-            result = self._run(function, keys, argv)
+            with self._engine.busy.command(caller):
+                result = self._run(function, keys, argv)
         except lua51.LuaMemoryError:
             raise ReplyError(b"ERR not enough memory script: " + sha) from None
         except lua51.LuaError as error:
             raise ReplyError(b"ERR " + str(error).encode()) from None
         finally:
             session.tracking = None
+            self.running = False
         ok, value = (*result, None)[:2] if isinstance(result, tuple) else (result, None)
         if not ok:
             raise ReplyError(_described(value, sha))
@@ -158,10 +162,7 @@ class Runtime:
         except ReplyError as refusal:
             return self.make({b"err": refusal.line})
         session, engine = self.session, self._engine
-        before = engine.journal.log.length
         engine.kernel.run_within(session, [encode_command(words)])
-        if engine.journal.log.length > before:
-            self.has_written = True
         session.pushes.clear()
         return Reader(session.take_output(), self.make).value()
 
@@ -197,13 +198,16 @@ class Runtime:
             raise ReplyError(b"ERR This Redis command is not allowed from script")
         if self._read_only and verb.spec.flags & WRITE:
             raise ReplyError(b"ERR Write commands are not allowed from read-only scripts.")
+        if verb.spec.flags & WRITE:
+            self.has_written = True
         return found
 
     def _tick(self) -> Any:
         """Every so many instructions: the error with which the script ends, or None."""
-        if self.has_written or self._engine.clock.perf_s() - self._began_s < self._limit_s:
-            return None
-        return self.make({b"err": KILLED})
+        ran_s = self._engine.clock.perf_s() - self._began_s
+        if 0 < self._limit_s <= ran_s and not self.killed:
+            self.killed = not self._engine.busy.serve() or self.killed
+        return self.make({b"err": KILLED}) if self.killed else None
 
     def _library(self, name: bytes, *args: Any) -> Any:
         """A function of a library: whether it worked, and its results or the error."""

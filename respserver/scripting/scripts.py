@@ -7,15 +7,21 @@ line ``#!lua`` may carry flags, as in Redis; ``no-writes`` refuses commands that
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from respserver.errors import ReplyError
+from respserver.errors import BUSY, ReplyError
 from respserver.session import Session
 
 if TYPE_CHECKING:
     from respserver.engine import Engine
     from respserver.scripting.runtime import Runtime
 
+NOT_BUSY = b"NOTBUSY No scripts in execution right now."
+UNKILLABLE = (
+    b"UNKILLABLE Sorry the script already executed write commands against the dataset. You can "
+    b"either wait the script termination or kill the server in a hard way using the SHUTDOWN "
+    b"NOSAVE command."
+)
 FLAGS = frozenset({b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster",
                    b"allow-cross-slot-keys"})  # fmt: skip
 
@@ -42,6 +48,23 @@ class Scripts:
             self._compiled[sha] = (self._lua().compile(code), b"no-writes" in flags)
             self.bodies[sha] = body
         return sha
+
+    def kill(self) -> None:
+        """End the script that runs. Raises ReplyError where it has written, or none runs."""
+        self._killable().killed = True
+
+    def refuse_kill(self) -> NoReturn:
+        """Refuse to end it as a function. Raises ReplyError."""
+        self._killable()
+        raise ReplyError(BUSY)
+
+    def _killable(self) -> Runtime:
+        runtime = self._runtime
+        if runtime is None or not runtime.running:
+            raise ReplyError(NOT_BUSY)
+        if runtime.has_written:
+            raise ReplyError(UNKILLABLE)
+        return runtime
 
     def flush(self) -> None:
         """Forget all scripts, and the state of Lua with them."""

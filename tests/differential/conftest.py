@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests import servers
-from tests.differential.transcript import Runner
+from tests.differential.transcript import DEBUG, Runner
 
 RunnerOf = Callable[[servers.Server, int], Runner]
 SubjectOf = Callable[[str], servers.Server]
@@ -20,13 +20,13 @@ IS_REDIS = os.environ.get("RESPQ_DIFFERENTIAL_SUBJECT") == "redis"
 
 @pytest.fixture(scope="session")
 def first_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    with servers.redis(tmp_path_factory.mktemp("voice") / "redis-8", 8) as server:
+    with servers.redis(tmp_path_factory.mktemp("voice") / "redis-8", 8, *DEBUG) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def second_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    with servers.redis(tmp_path_factory.mktemp("voice") / "redis-7", 7) as server:
+    with servers.redis(tmp_path_factory.mktemp("voice") / "redis-7", 7, *DEBUG) as server:
         yield server
 
 
@@ -41,9 +41,9 @@ def subject_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SubjectOf]:
         if version not in started:
             directory: pathlib.Path = tmp_path_factory.mktemp(f"subject-{version}")
             started[version] = (
-                servers.redis(directory / "redis", 8)
+                servers.redis(directory / "redis", 8, *DEBUG)
                 if IS_REDIS
-                else servers.respq(directory / "data", presents=version)
+                else servers.respq(directory / "data", *DEBUG, presents=version)
             ).start()
         return started[version]
 

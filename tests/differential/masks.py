@@ -150,6 +150,19 @@ def mask_client(reply: Reply) -> Reply:
     return Reply("*", [*lines, *([Reply("masked", end.decode())] if end else [])])
 
 
+def mask_slowlog(reply: Reply) -> Reply:
+    """Of SLOWLOG GET: number, time, duration and address of each entry; an empty address stays."""
+    if reply.kind != "*":
+        return reply
+    hidden = [Reply("masked", name) for name in ("number", "now", "us")]
+    rows = []
+    for row in reply.value:
+        argv, addr, name = row.value[3:]
+        shown = Reply("masked", "addr") if addr.value else addr
+        rows.append(Reply("*", [*hidden, argv, shown, name]))
+    return Reply("*", rows)
+
+
 def mask_monitor(reply: Reply) -> Reply:
     """Of a line of MONITOR: the time and the client's address."""
     if reply.kind != "+":
@@ -203,6 +216,7 @@ _BY_OPTION: dict[str, Callable[[Reply], Reply]] = {
     "client": mask_client,
     "hello": mask_hello,
     "monitor": mask_monitor,
+    "slowlog": mask_slowlog,
 }
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from tests import servers
-from tests.differential.transcript import FOLDER, Case, Runner, load, rewrite
+from tests.differential.transcript import DEBUG, FOLDER, Case, Runner, load, rewrite
 
 
 def fresh_replies(case: Case, two: Runner, three: Runner) -> dict[int, tuple[str, str]]:
@@ -34,9 +34,9 @@ def main(names: list[str]) -> None:
             if case.presents not in runners:
                 directory = folder / case.presents
                 server = stack.enter_context(
-                    servers.redis(directory, 8)
+                    servers.redis(directory, 8, *DEBUG)
                     if case.voices
-                    else servers.respq(directory, presents=case.presents)
+                    else servers.respq(directory, *DEBUG, presents=case.presents)
                 )
                 two, three = (stack.enter_context(Runner(server, proto)) for proto in (2, 3))
                 runners[case.presents] = two, three

@@ -42,6 +42,8 @@ none, those of respq for steps that have no reply yet: read these before they ar
     info:A,B    of INFO's text, the named fields only
     scan        run the cursor of SCAN to its end (the command without a cursor); names, sorted
     monitor     a line of MONITOR: without the time and the address of the client
+    slowlog     SLOWLOG GET: without number, time, duration and address
+    later       the reply is not waited for: `<` reads it
     quit        the connection closes behind the reply: `(closed)` is shown too
 
 What is masked always: tests/differential/masks.py.
@@ -66,7 +68,11 @@ DEFAULTS = (
     (b"stream-node-max-entries", b"100"),
     (b"stream-node-max-bytes", b"4096"),
     (b"notify-keyspace-events", b""),
+    (b"busy-reply-threshold", b"5000"),
+    (b"slowlog-log-slower-than", b"10000"),
+    (b"latency-monitor-threshold", b"0"),
 )
+DEBUG = ("--enable-debug-command", "local")  # of all servers
 _VERSION = re.compile(r"version (\d+\.\d+\.\d+)")
 _STEP = re.compile(r"([a-z]\w*)(?:\[([^\]]*)\])?([><?~])(?: (.*))?")
 _REPEAT = re.compile(r"\{(-?\d+)\.\.(-?\d+)\} (.*)")
@@ -299,7 +305,7 @@ class Runner:
         if step.mode == "<":
             if asked is None:
                 return Outcome(["(was not blocked)"])
-            if self.blocked(session):
+            if "later" not in asked.options and self.blocked(session):
                 return Outcome(["(still blocked)"])
             session.waiting_for = None
             verb = self.commands(asked)[0][0]
@@ -317,6 +323,9 @@ class Runner:
             )
         except OSError:
             return Outcome(["(closed)"])
+        if "later" in step.options:
+            session.waiting_for = step
+            return Outcome(["(running)"])
         may_block = (
             any(word.upper() == b"BLOCK" for word in commands[0]) and "wait" not in step.options
         )

@@ -14,13 +14,16 @@ from typing import Any
 import respserver.commands  # fills the table
 from lsmstore.buf import Buf
 from respserver import errors
+from respserver.clock import ManualClock
 from respserver.pubsub import PubSub
 from respserver.replies import encode
 from respserver.settings import Config, load
 from respserver.spec import NO_AUTH, CommandSpec, Table, lookup, table_at
 from respserver.stats import ServerStats
+from respserver.stopwatch import Times
 from respserver.tracking import Trackers
 from respserver.version import level_of
+from respserver.watchdog import SlowLog, Spikes
 from streams.keyrow import EMPTY_STRING, KeyRow, stream_row, string_row
 from streams.keyspace import Tally, WrongTypeError
 
@@ -178,13 +181,21 @@ class Verb:
 
     name: bytes
     subcommands: dict[bytes, Verb]
+    times: Times = field(default_factory=Times)
     calls: int = 0
     rejected: int = 0
     failed: int = 0
 
+    def reset_stats(self) -> None:
+        self.times.reset()
+        self.calls = self.rejected = self.failed = 0
+
 
 class Kernel:
     """The counters of all commands."""
+
+    busy = False
+    within = False
 
     def __init__(self, table: Table) -> None:
         self.table = self.verbs_of(table)
@@ -223,6 +234,19 @@ class Scripts:
         self.bodies: dict[bytes, bytes] = {}
 
 
+class Watchdog:
+    """Nothing was slow but one command and one spike."""
+
+    def __init__(self) -> None:
+        self.slow_log = SlowLog()
+        self.slow_log.add(NOW_MS // 1000, 12345, [b"KEYS", b"*"], b"127.0.0.1:50001", b"me")
+        self.spikes = {b"command": Spikes()}
+        self.spikes[b"command"].add(NOW_MS // 1000 - 100, 20)
+
+    def forget(self, events: list[bytes]) -> int:
+        return 0
+
+
 @dataclass
 class Store:
     """The log's position."""
@@ -241,6 +265,8 @@ class Server:
     store: Store = field(default_factory=Store)
     observers: Observers = field(default_factory=Observers)
     scripts: Scripts = field(default_factory=Scripts)
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_MS))
     started_ms: int = NOW_MS - 90_000_000
     last_save_ms: int = NOW_MS - 60_000
     run_id: str = "a" * 40

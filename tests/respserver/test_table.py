@@ -167,11 +167,9 @@ def test_categories_follow_from_flags() -> None:
 # What 8.2.3 has and respq has not.
 SUBCOMMANDS_ABSENT = {
     b"acl": {
-        *(b"acl|deluser", b"acl|dryrun", b"acl|genpass", b"acl|getuser", b"acl|help"),
-        *(b"acl|load", b"acl|log", b"acl|save", b"acl|setuser"),
+        *(b"acl|deluser", b"acl|load", b"acl|log", b"acl|save", b"acl|setuser"),
     },
     b"module": {b"module|load", b"module|loadex", b"module|unload"},
-    b"config": {b"config|rewrite"},
     b"function": {b"function|load", b"function|restore"},
 }
 

@@ -218,6 +218,10 @@ class SimSkin:
         self.error: BaseException | None = None
         self.stopped = False
         self.dead = False
+        self.left = False
+        self.while_held_up: Callable[[], None] | None = None
+        self.looks = 0
+        self.holdups = 0
         self.node: SimNode | None = None
 
     def call_soon(self, call: Callable[[], None]) -> None:
@@ -240,6 +244,18 @@ class SimSkin:
 
     def shutdown(self) -> None:
         self.stopped = True
+
+    def serve_held_up(self, caller: Session) -> None:
+        """What clients of a script's time send is for the test to say."""
+        self.looks += 1
+        if self.while_held_up is not None:
+            self.while_held_up()
+
+    def end_holdup(self) -> None:
+        self.holdups += 1
+
+    def leave(self) -> None:
+        self.left = True
 
     def wait(self) -> None:
         """End the work of threads; the loop does not hear of it any more."""

@@ -5,11 +5,13 @@ Each attempt to get out of the sandbox is a script that must be refused or find 
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 
 import pytest
 
+from lsmstore.simfs import LOSE_ALL
 from tests.sim.node import SimNode
 
 ATTEMPTS = {
@@ -99,20 +101,196 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("kind", ENDLESS)
-def test_a_script_that_has_written_nothing_ends_at_its_time(kind: str) -> None:
-    node = SimNode(settings={"busy-reply-threshold": "50"})
+BUSY = b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+ABORTED = b"-EXECABORT Transaction discarded because of: " + BUSY[1:]
+
+
+def busy_node(threshold_ms: int = 50) -> SimNode:
+    """A node on which time passes while a script runs."""
+    node = SimNode(settings={"busy-reply-threshold": str(threshold_ms)})
     node.clock.perf_step_s = 0.001
+    return node
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_script_that_has_written_nothing_can_be_killed(kind: str) -> None:
+    node = busy_node()
+    other = node.connect()
+    node.skin.while_held_up = lambda: other.send("SCRIPT", "KILL")
     reply = node.raw("EVAL", ENDLESS[kind], 0)
-    assert reply.startswith(b"-ERR Error running script, killed at its time limit"), reply
+    assert reply.startswith(b"-ERR Script killed by user with SCRIPT KILL... script: "), reply
+    assert reply.endswith(b", on @user_script:1.\r\n")
+    assert other.replies()[0] == b"+OK\r\n"
+    assert (node.skin.looks, node.skin.holdups) == (1, 1)
     assert node.call("EVAL", "return 1", 0) == 1
+    assert other.raw("SCRIPT", "KILL") == b"-NOTBUSY No scripts in execution right now.\r\n"
 
 
-def test_a_script_that_has_written_is_not_ended() -> None:
-    node = SimNode(settings={"busy-reply-threshold": "0"})
+def test_what_others_are_told_while_a_script_runs() -> None:
+    node = busy_node()
+    other, queuing, waiting = node.connect(), node.connect(), node.connect()
+    waiting.send("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
+    node.run()
+    queuing.call("MULTI")
+    told: list[bytes] = []
+
+    def while_held_up() -> None:
+        if node.skin.looks > 1:
+            return
+        for words in (
+            ("GET", "k"),
+            ("GET",),
+            ("FUNCTION", "STATS"),
+            ("FUNCTION", "KILL"),
+            ("SCRIPT", "KILL"),
+            ("SHUTDOWN",),
+            ("SUBSCRIBE", "c"),
+            ("AUTH", "a", "b"),
+        ):
+            other.send(*words)
+        queuing.send("SET", "k", "w")
+        queuing.send("EXEC")
+        other.feed(b"*1\r\n$7\r\nDISCARD\r\n*1\r\n$4\r\nPI")
+
+    node.skin.while_held_up = while_held_up
+    script = (
+        "redis.call('XADD', 's', '1-1', 'f', redis.call('SET', 'k', 'v').ok) "
+        "for i = 1, 3000000 do end return redis.call('GET', 'k')"
+    )
+    node.client.send("EVAL", script, 0)
+    told = [line.rstrip() for line in other.replies()]
+    assert told[0] == BUSY
+    assert told[1] == b"-ERR wrong number of arguments for 'get' command"
+    assert told[2] == BUSY
+    assert told[3].startswith(b"-UNKILLABLE Sorry the script already executed write commands")
+    assert told[4] == told[3]
+    assert told[5:7] == [BUSY, BUSY]
+    assert told[7].startswith(b"-WRONGPASS")
+    assert told[8:] == [b"-ERR DISCARD without MULTI"]
+    assert [line.rstrip() for line in queuing.replies()] == [BUSY, ABORTED]
+    assert node.client.take() is None  # its own reply leaves with the tick, when all is on disk
+    assert waiting.take() is None
+    node.run()
+    assert node.client.take() == b"$1\r\nv\r\n"
+    assert waiting.take() is not None
+    other.feed(b"NG\r\n")
+    node.run()
+    assert other.take() == b"+PONG\r\n"
+    assert queuing.raw("GET", "k") == b"$1\r\nv\r\n"
+
+
+def test_nothing_of_a_script_is_committed_while_others_are_answered() -> None:
+    node = busy_node()
+    other = node.connect()
+    held: list[tuple[int, int]] = []
+
+    def while_held_up() -> None:
+        other.send("PING")
+        held.append((node.store.written_lsn, node.engine.journal.count))
+
+    node.skin.while_held_up = while_held_up
+    before = node.store.written_lsn
+    big = "redis.call('SET', KEYS[1], string.rep('x', 2000000)) for i = 1, 2000000 do end return 1"
+    assert node.call("EVAL", big, 1, "k") == 1
+    assert len(held) > 1
+    assert set(held) == {(before, 1)}
+    assert set(other.replies()) == {BUSY + b"\r\n"}
+
+
+def test_replies_that_wait_for_the_log_are_not_overtaken() -> None:
+    node = SimNode(settings={"busy-reply-threshold": "1"}, sync_on_thread=True)
+    other = node.connect()
+    other.send("SET", "a", "b")
+    node.engine.tick()  # its reply waits for a sync on a thread
+    node.skin.while_held_up = lambda: other.send("PING") if node.skin.looks == 1 else None
+    node.client.send("EVAL", "for i = 1, 1000000 do end return 1", 0)
+    assert node.skin.looks > 1
+    assert other.replies() == [b"+OK\r\n", BUSY + b"\r\n"]
+    node.run()
+    assert other.replies() == []
+
+
+@pytest.mark.parametrize("appendfsync", ["always", "everysec"])
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_what_came_before_the_script_is_done_with_first(appendfsync: str, looked_at: bool) -> None:
+    """In the same turn of the loop: it is on disk and answered before the script is over."""
+    node = SimNode(settings={"busy-reply-threshold": "50"}, appendfsync=appendfsync)
+    node.clock.perf_step_s = 0.001
+    first, second, watching = node.connect(), node.connect(), node.connect()
+    if looked_at:
+        watching.call("SUBSCRIBE", "__keyevent@0__:set")
+        node.call("CONFIG", "SET", "notify-keyspace-events", "KEA")
+    lsn = node.store.written_lsn
+    seen: list[tuple[bytes | None, bytes | None, int, int]] = []
+    found = []
+
+    def while_held_up() -> None:
+        if node.skin.looks == 1:
+            answers = first.take(), second.take()
+            seen.append((*answers, node.store.written_lsn - lsn, node.engine.journal.count))
+            found.append(
+                node.reopen(
+                    node.fs.crash(random.Random(7), LOSE_ALL) if appendfsync == "always" else None
+                )
+            )
+
+    node.skin.while_held_up = while_held_up
+    first.send("SET", "a", "1")
+    second.send("PING")
+    node.client.send("MULTI")
+    node.client.send("SET", "b", "2")
+    node.client.send("EVAL", "redis.call('SET', 'c', '3') for i = 1, 3000000 do end", 0)
+    node.client.send("EXEC")
+    assert seen == [(b"+OK\r\n", b"+PONG\r\n", 1, 2)]
+    assert [found[0].call("GET", key) for key in "abc"] == [b"1", None, None]
+    node.run()
+    assert len(node.client.replies()) == 4
+    assert [node.call("GET", key) for key in "abc"] == [b"1", b"2", b"3"]
+    assert node.store.written_lsn - lsn == 3
+    if looked_at:
+        told = [reply.split(b"\r\n")[-2] for reply in watching.replies()]
+        assert told == [b"a", b"b", b"c"]
+    again = node.reopen()
+    assert [again.call("GET", key) for key in "abc"] == [b"1", b"2", b"3"]
+
+
+def test_a_script_within_a_transaction_can_be_killed() -> None:
+    node = busy_node()
+    other = node.connect()
+    node.skin.while_held_up = lambda: other.send("SCRIPT", "KILL")
+    node.call("MULTI")
+    node.call("SET", "a", "1")
+    node.call("EVAL", "while true do end", 0)
+    node.call("SET", "b", "2")
+    ok, killed, last = node.call("EXEC")
+    assert (ok, last) == (b"OK", b"OK")
+    assert killed.value.startswith(b"ERR Script killed by user")
+    assert node.call("GET", "b") == b"2"
+
+
+def test_shutdown_ends_the_process_and_what_the_script_has_written() -> None:
+    node = busy_node()
+    other = node.connect()
+
+    def while_held_up() -> None:
+        if node.skin.looks == 1:
+            other.send("SHUTDOWN", "SAVE")
+            other.send("SHUTDOWN", "NOSAVE")
+
+    node.skin.while_held_up = while_held_up
+    node.call("SET", "a", "1")
+    node.client.send("EVAL", "redis.call('SET', 'b', '2') for i = 1, 3000000 do end", 0)
+    assert other.take() == BUSY + b"\r\n"
+    assert node.skin.left
+    again = node.reopen()
+    assert (again.call("GET", "a"), again.call("GET", "b")) == (b"1", None)
+
+
+def test_without_a_threshold_nobody_is_answered() -> None:
+    node = busy_node(threshold_ms=0)
     script = "redis.call('SET', 'k', 'v') for i = 1, 300000 do end return redis.call('GET', 'k')"
     assert node.call("EVAL", script, 0) == b"v"
-    assert node.raw("EVAL", "for i = 1, 300000 do end return 1", 0).startswith(b"-ERR Error")
+    assert node.skin.looks == 0
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,21 @@ def test_what_is_queued_is_bounded_like_other_input() -> None:
         client.send("SET", "k", b"v" * 100_000)
     node.run()
     assert client.transport.aborted
+
+
+def test_what_exec_was_promised_is_not_given_away() -> None:
+    """Keys found to have expired within EXEC are deleted beyond what its commands reserved."""
+    node = SimNode()
+    node.call("SET", "gone", "v", "PX", 10)
+    node.call("SET", "k", "v")
+    node.clock.advance(20)
+    node.call("MULTI")
+    node.call("GET", "gone")
+    node.call("SET", "k", "w" * 100_000, "NX")
+    node.call("SET", "k", "x")
+    node.client.send("EXEC")
+    assert node.engine.verbs.promised >= 100_000 + 4096
+    node.run()
+    assert node.client.replies() == [b"*3\r\n$-1\r\n$-1\r\n+OK\r\n"]
+    node.call("SET", "k", "y")
+    assert node.engine.verbs.promised == 0
