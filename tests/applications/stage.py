@@ -65,9 +65,9 @@ class Program:
     def errors(self) -> str:
         return self._errors.read_text("utf-8", "replace")
 
-    def go_on(self) -> None:
+    def tell(self, words: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
+        self.process.stdin.write(f"{words}\n")
 
     def kill(self) -> None:
         """SIGKILL, and gone when this returns."""
@@ -118,6 +118,16 @@ class Stage:
         if line.text is None and line.program.process.wait(DEADLINE_S) > 0:
             raise AssertionError(f"{line.program.name} failed\n{line.program.errors()}")
         return line
+
+    def hear(self, *wanted: tuple[Program, str]) -> None:
+        """Wait for these lines, in any order, and no other but the end of who was killed."""
+        missing = set(wanted)
+        while missing:
+            line = self.next_line()
+            if line.text is None:
+                continue
+            assert tuple(line) in missing, f"{line.program.name}: {line.text}\n{self.errors()}"
+            missing.remove(line)
 
     def errors(self) -> str:
         return "\n".join(f"--- {p.name}\n{p.errors()}" for p in self._programs)

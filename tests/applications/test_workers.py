@@ -201,7 +201,7 @@ class Shift:
             self.kill(program, job)
         else:
             self.done.append(job)
-            program.go_on()
+            program.tell("go")
 
     def run_until_idle(self, client: Client) -> None:
         """Let the workers do jobs until only the killed one holds any, for as long as it takes."""

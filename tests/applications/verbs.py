@@ -32,6 +32,8 @@ def shape(words: list[bytes]) -> str:
     verb = verb.upper()
     if verb in SUBCOMMANDS and rest:
         verb += b" " + rest.pop(0).upper()
+    if verb == b"XADD" and b"*" in rest:
+        rest = rest[: rest.index(b"*") + 1]  # what follows is the entry
     said = [verb, *(word.upper() for word in rest if word.upper() in OPTIONS)]
     return b" ".join(dict.fromkeys(said)).decode()
 
