@@ -123,11 +123,11 @@ class Stage:
         """Wait for these lines, in any order, and no other but the end of who was killed."""
         missing = set(wanted)
         while missing:
-            line = self.next_line()
-            if line.text is None:
+            program, text = self.next_line()
+            if text is None:
                 continue
-            assert tuple(line) in missing, f"{line.program.name}: {line.text}\n{self.errors()}"
-            missing.remove(line)
+            assert (program, text) in missing, f"{program.name}: {text}\n{self.errors()}"
+            missing.remove((program, text))
 
     def errors(self) -> str:
         return "\n".join(f"--- {p.name}\n{p.errors()}" for p in self._programs)
