@@ -110,7 +110,7 @@ class Stage:
         return not self.lines.empty()
 
     def next_line(self) -> Line:
-        """The next line of any program; a program that ends by itself fails the test."""
+        """The next line of any program; one that ends with an error fails the test."""
         try:
             line = self.lines.get(timeout=DEADLINE_S)
         except queue.Empty:

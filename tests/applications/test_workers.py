@@ -171,8 +171,11 @@ def lag_and_pending(client: Client) -> tuple[int | None, list[tuple[str, int]]]:
 class Shift:
     """Two workers on one stream: the first that takes a job is killed while it holds it."""
 
-    def __init__(self, application: Application, server: Server, stage: Stage) -> None:
+    def __init__(
+        self, application: Application, server: Server, stage: Stage, client: Client
+    ) -> None:
         self.application = application
+        self.client = client
         self.start = functools.partial(application.start, stage, server)
         self.stage = stage
         self.workers: list[Program] = []
@@ -203,13 +206,13 @@ class Shift:
             self.done.append(job)
             program.tell("go")
 
-    def run_until_idle(self, client: Client) -> None:
+    def run_until_idle(self) -> None:
         """Let the workers do jobs until only the killed one holds any, for as long as it takes."""
         while True:
             if self.stage.has_line():
                 self.hear(self.stage.next_line())
                 continue
-            lag, pending = lag_and_pending(client)
+            lag, pending = lag_and_pending(self.client)
             if self.killed is not None and lag == 0:
                 name = self.killed.name
                 if all(who == name and idle_ms >= IDLE_MS for who, idle_ms in pending):
@@ -217,6 +220,7 @@ class Shift:
 
     def kill(self, worker: Program, job: str) -> None:
         worker.kill()
+        assert lag_and_pending(self.client)[1] != [], "it was not in the middle of its job"
         self.killed, self.held = worker, job
         self.workers.remove(worker)
         if self.application.restarts:
@@ -228,10 +232,10 @@ def test_the_job_of_a_killed_worker_is_done(
     application: Application, server: Server, stage: Stage
 ) -> None:
     with server.connect() as client, Recording(server, client) as recording:
-        shift = Shift(application, server, stage)
+        shift = Shift(application, server, stage, client)
         if application.looks_late:
             shift.start("produce", "producer", *JOBS[:-1])
-            shift.run_until_idle(client)
+            shift.run_until_idle()
             shift.start("produce", "late-producer", JOBS[-1])
         else:
             shift.start("produce", "producer", *JOBS)

@@ -25,7 +25,7 @@ if (role === "work") {
       jobs: {
         group: "workers",
         maxInFlight: 1,
-        maxRetries: 3,
+        maxRetries: 5,
         deadLettering: { enabled: true, queueName: "dead" },
         redis: {
           startID: "0",
