@@ -35,6 +35,14 @@ PARTS: dict[str, list[str]] = {
         "client",
         "keyspace_notifications",
     ],
+    "asyncio": [
+        "asyncio/test_encoding",
+        "asyncio/test_keyspace_notifications",
+        "asyncio/test_lock",
+        "asyncio/test_monitor",
+        "asyncio/test_pipeline",
+        "asyncio/test_scripting",
+    ],
 }
 # Marks of tests for other servers than a single one without modules and TLS.
 MARKS = "not onlycluster and not redismod and not replica and not ssl and not cp_integration"

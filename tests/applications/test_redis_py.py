@@ -7,7 +7,7 @@ import pytest
 from tests.applications import redis_py
 from tests.servers import Server
 
-PASSED_MIN = {"commands": 250, "pubsub": 190, "connection": 300}
+PASSED_MIN = {"commands": 250, "pubsub": 190, "connection": 300, "asyncio": 180}
 
 
 @pytest.mark.slow
