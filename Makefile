@@ -1,7 +1,8 @@
 # Everything starts here; needs Python 3.11 or newer, a C compiler and make.
 #
 #   make serve      build, install into .venv and start on 127.0.0.1:6379, data in ./respq-data
-#   make test       the same set-up and ioredis (needs Node.js and npm), then all tests
+#   make test       the same set-up and the programs that tests run (needs Node.js and npm, ruby-redis,
+#                   perl's Redis and prometheus-redis-exporter), then all tests
 #   make install    only the set-up; ends with .venv/bin/respq
 #   make lint types bench crash docs format clean
 #
@@ -9,6 +10,7 @@
 
 VENV     := .venv
 PLAIN    := docs/examples/plain
+PROGRAMS := tests/applications
 BIN      := $(VENV)/bin
 PACKAGES := lsmstore streams cluster respserver tools
 DECLARED := $(shell find $(PACKAGES) -name '*.pxd')
@@ -28,7 +30,7 @@ install: $(VENV)/stamp-built
 serve: install
 	@exec $(BIN)/respq serve $(ARGS)
 
-test: $(VENV)/stamp-dev $(VENV)/stamp-node
+test: $(VENV)/stamp-dev $(VENV)/stamp-node $(VENV)/stamp-applications
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/stamp-dev
@@ -82,4 +84,18 @@ $(VENV)/stamp-dev: $(VENV)/stamp-built pyproject.toml
 $(VENV)/stamp-node: $(PLAIN)/package.json $(PLAIN)/package-lock.json | $(VENV)/stamp-venv
 	@sh .ci/need-tools node
 	npm ci --silent --prefix $(PLAIN)
+	@touch $@
+
+# the programs that tests/applications runs, and redis-py's own tests, apart from our own packages
+$(VENV)/stamp-applications: $(PROGRAMS)/python/requirements.txt $(PROGRAMS)/node/package.json \
+    $(PROGRAMS)/node/package-lock.json | $(VENV)/stamp-venv
+	@sh .ci/need-tools applications
+	rm -rf $(VENV)/applications
+	$(BIN)/python -m venv $(VENV)/applications
+	$(VENV)/applications/bin/$(PIP:$(BIN)/%=%) --requirement $(PROGRAMS)/python/requirements.txt
+	$(VENV)/applications/bin/python -m pip --disable-pip-version-check --quiet download --no-deps \
+	    --no-binary redis --dest $(VENV)/applications $$(grep '^redis==' $(PROGRAMS)/python/requirements.txt)
+	mkdir $(VENV)/applications/redis-py
+	tar -xzf $(VENV)/applications/redis-*.tar.gz --strip-components 1 -C $(VENV)/applications/redis-py
+	npm ci --silent --ignore-scripts --omit=optional --prefix $(PROGRAMS)/node
 	@touch $@

@@ -65,6 +65,15 @@ def test_a_missing_node_is_one_clear_line(tmp_path: Path) -> None:
         assert "apt-get install nodejs npm" in done.stderr
 
 
+def test_missing_programs_are_one_clear_line(tmp_path: Path) -> None:
+    for name in ("node", "npm", "perl"):
+        (tmp_path / name).symlink_to("/bin/true")
+    done = run("/bin/sh", ".ci/need-tools", "applications", PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("apt-get install ruby-redis prometheus-redis-exporter\n")
+
+
 def test_an_old_python_is_one_clear_line() -> None:
     done = run("sh", ".ci/need-tools", PYTHON="/bin/false")
     assert done.returncode == 1

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("lsmstore", "streams", "cluster", "respserver", "tools")
 FOLDERS = (*PACKAGES, "tests", "docs", "stubs", ".ci")
 ROOT_FILES = ("setup.py", "pyproject.toml", "Makefile", "README.md", "ARCHITECTURE.md")
-SUFFIXES = {".py", ".pyi", ".pxd", ".mjs", ".md", ".toml", ".txt", ""}
+SUFFIXES = {".py", ".pyi", ".pxd", ".mjs", ".rb", ".pl", ".md", ".toml", ".txt", ""}
 NOT_OURS = {"__pycache__", "node_modules"}
 THIS = "tests/test_tidy.py"
 

@@ -68,12 +68,45 @@ def test_mass_insertion_by_pipe(subject: Server) -> None:
 
 
 def test_cli_looks_around(subject: Server) -> None:
-    """--scan, --bigkeys, --stat and --latency use SCAN, TYPE, XLEN, INFO and PING."""
+    """--scan, --bigkeys and --memkeys use DBSIZE, SCAN, TYPE, XLEN, STRLEN and MEMORY USAGE."""
     with subject.connect() as client:
         for n in range(50):
             client.call("XADD", f"stream:{n}", "1-1", "f", "v")
-    assert sorted(cli(subject, "--scan").split()) == sorted(f"stream:{n}" for n in range(50))
-    assert "50 streams with 50 entries" in cli(subject, "--bigkeys")
+        client.call("XADD", "stream:7", "2-1", "f", "v" * 5000)
+        client.call("SET", "word", "hello")
+    streams = [f"stream:{n}" for n in range(50)]
+    assert sorted(cli(subject, "--scan").split()) == sorted([*streams, "word"])
+    said = cli(subject, "--bigkeys")
+    assert "50 streams with 51 entries" in said
+    assert """Biggest stream found '"stream:7"' has 2 entries""" in said
+    assert """Biggest string found '"word"' has 5 bytes""" in said
+    said = cli(subject, "--memkeys")
+    assert "Sampled 51 keys in the keyspace!" in said
+    found = re.search(r"""Biggest stream found '"stream:7"' has (\d+) bytes""", said)
+    assert found is not None, said
+    assert int(found[1]) > 5000
+
+
+def test_cli_watches(subject: Server) -> None:
+    """--stat prints a line of INFO's numbers each time, for ever."""
+    with subject.connect() as client:
+        for n in range(50):
+            client.call("XADD", f"stream:{n}", "1-1", "f", "v")
+    process = subprocess.Popen(
+        ["redis-cli", "-p", str(subject.port), "-i", "0.01", "--stat"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().split() for _ in range(6)]
+    finally:
+        process.kill()
+        process.communicate()
+    assert lines[1] == ["keys", "mem", "clients", "blocked", "requests", "connections"]
+    for keys, memory, clients, blocked, *_ in lines[2:]:
+        assert (keys, int(clients) >= 1, blocked) == ("50", True, "0")
+        assert re.fullmatch(r"\d+\.\d+[MK]", memory)
 
 
 def test_an_interactive_start(subject: Server) -> None:
