@@ -227,6 +227,8 @@ class ReadPlan(ReadArgs):
         k: cython.Py_ssize_t
         at: cython.Py_ssize_t
         taken: uint64_t = 0
+        gone: cython.Py_ssize_t  # how many of the oldest rows have no entry
+        passing: cython.bint = group.idle_timeout_ms == 0  # else they are dropped
         part.idle_ms = self.claim_ms
         if group.idle_timeout_ms > 0 and (part.idle_ms < 0 or group.idle_timeout_ms < part.idle_ms):
             part.idle_ms = group.idle_timeout_ms
@@ -261,22 +263,28 @@ class ReadPlan(ReadArgs):
             if want > cython.cast(uint64_t, group.pending.length):
                 want = group.pending.length
             self.want_aged(want)
-            n = group.pending.oldest(age_max, stream.first_ms, stream.first_seq, self.aged, want)
+            n = group.pending.oldest(
+                age_max, stream.first_ms, stream.first_seq, passing, self.aged, want
+            )
             self.want_rows(self.rows_n + n)
             for k in range(n):
                 group.pending.read_aged(self.aged + k, self.rows + self.rows_n + k)
             if context.load_rows_or_park(stream, self.rows + self.rows_n, n):
                 return 1
             at = self.rows_n
+            gone = 0
             for k in range(self.rows_n, self.rows_n + n):
                 if given and (self.rows[k].ms, self.rows[k].seq) in given:
                     continue
                 pos = stream.find(self.rows[k].ms, self.rows[k].seq)
                 if pos == U64_MAX:
+                    gone += gone == k - self.rows_n
                     continue
                 self.rows[at] = self.rows[k]
                 self.positions[at] = pos
                 at += 1
+            if passing and gone > 0:
+                group.pending.pass_over(self.aged + gone - 1)
             self.entries = entries
             self.size = size
             part.rows_n = 0
@@ -350,11 +358,14 @@ class ReadPlan(ReadArgs):
         n: cython.Py_ssize_t
         k: cython.Py_ssize_t
         delivered_ms: uint64_t
+        passing: cython.bint = group.idle_timeout_ms == 0
         part.due_ms = -1
         stream.need_first()
         while stream.length > 0:
             self.want_aged(want)
-            n = group.pending.oldest(U64_MAX, stream.first_ms, stream.first_seq, self.aged, want)
+            n = group.pending.oldest(
+                U64_MAX, stream.first_ms, stream.first_seq, passing, self.aged, want
+            )
             self.want_rows(self.rows_n + n)
             for k in range(n):
                 group.pending.read_aged(self.aged + k, self.rows + self.rows_n + k)
@@ -367,6 +378,8 @@ class ReadPlan(ReadArgs):
                         delivered_ms = context.now_ms
                     part.due_ms = cython.cast(int64_t, delivered_ms) + part.idle_ms
                     return 0
+            if passing and n > 0:
+                group.pending.pass_over(self.aged + n - 1)
             if n < want:
                 break
             want *= 8

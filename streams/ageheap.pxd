@@ -30,7 +30,7 @@ cdef class AgeHeap:
     cdef void changed(self, Chunk* c) noexcept
     cdef void settle(self) noexcept
     cdef Py_ssize_t take_oldest(self, uint64_t age_max, uint64_t floor_ms, uint64_t floor_seq,
-                                Aged* out, Py_ssize_t want) noexcept
+                                const Aged* after, Aged* out, Py_ssize_t want) noexcept
 
     cdef void put(self, Py_ssize_t at, Chunk* c) noexcept
     cdef void up(self, Py_ssize_t at) noexcept
@@ -40,6 +40,6 @@ cdef class AgeHeap:
 
 cdef bint earlier(Chunk* a, Chunk* b) noexcept
 cdef bint may_precede(Chunk* c, Aged* row) noexcept
-cdef bint older(Aged* a, Aged* b) noexcept
+cdef bint older(const Aged* a, const Aged* b) noexcept
 cdef void sift_up(Aged* rows, Py_ssize_t at) noexcept
 cdef void sift_down(Aged* rows, Py_ssize_t at, Py_ssize_t n) noexcept

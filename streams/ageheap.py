@@ -76,12 +76,12 @@ class AgeHeap:
                 return
             self.down(0)
 
-    def take_oldest(self, age_max, floor_ms, floor_seq, out, want):
+    def take_oldest(self, age_max, floor_ms, floor_seq, after, out, want):
         """The ``want`` oldest rows no younger than ``age_max`` with IDs from the floor on.
 
-        Writes them to ``out``, oldest first, by ID where ages are equal; returns how many.
-        Chunks that can have none of them are not looked at; bounds that proved too low are set
-        right.
+        Those that do not come after ``after``, unless it is NULL, are left out. Writes them to
+        ``out``, oldest first, by ID where ages are equal; returns how many. Chunks that can have
+        none of them are not looked at; bounds that proved too low are set right.
         """
         stack: uint32_t[128]  # at each of at most 32 levels, two children wait
         depth: cython.int = 0
@@ -117,7 +117,9 @@ class AgeHeap:
                     row.seq = seq_of(c, i)
                     row.chunk = c
                     row.i = i
-                    if n < want:
+                    if after != cython.NULL and not older(after, cython.address(row)):
+                        pass
+                    elif n < want:
                         out[n] = row
                         n += 1
                         sift_up(out, n - 1)

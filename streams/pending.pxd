@@ -52,6 +52,8 @@ cdef struct Cursor:
 
 @cython.final
 cdef class PendingList(ChunkList):
+    cdef Aged passed
+    cdef bint has_passed
     # Rows
     cpdef int64_t put(self, uint64_t ms, uint64_t seq, uint32_t cidx, uint64_t delivered_ms,
                       uint64_t count) except -1
@@ -68,7 +70,8 @@ cdef class PendingList(ChunkList):
 
     # By age
     cdef Py_ssize_t oldest(self, uint64_t age_max, uint64_t floor_ms, uint64_t floor_seq,
-                           Aged* out, Py_ssize_t want) noexcept
+                           bint passing, Aged* out, Py_ssize_t want) noexcept
+    cdef void pass_over(self, const Aged* aged) noexcept
     cdef int read_aged(self, Aged* aged, Row* out) except -1
     cdef bint is_due(self, uint64_t age_max) noexcept
     cpdef int pull_back_to(self, uint64_t latest_ms) except -1

@@ -10,6 +10,8 @@ Rules:
   released first come first; from outside its delivery time is 0.
 - Each chunk has a bound of its ages and a set of its consumers, by which a scan skips it; a scan
   that found them too loose sets them right.
+- Rows whose entries are gone may stand for long where nobody drops them. A reader that found the
+  oldest rows to be such says so (``pass_over``); whatever is put among them takes that back.
 - Numbers of pending entries by consumer are kept by the group, not here.
 """
 
@@ -93,6 +95,8 @@ class PendingList(ChunkList):
             return 0
         if delivered_ms > self.latest_ms:
             self.latest_ms = delivered_ms
+        if self.has_passed and age(cidx, delivered_ms) <= self.passed.age:
+            self.has_passed = False
         while n > 0:
             take = 0
             if self.slot_count > 0:
@@ -197,9 +201,23 @@ class PendingList(ChunkList):
 
     # By age
 
-    def oldest(self, age_max, floor_ms, floor_seq, out, want):
-        """The ``want`` oldest rows with IDs from the floor on; see ``AgeHeap.take_oldest``."""
-        return self.ages.take_oldest(age_max, floor_ms, floor_seq, out, want)
+    def oldest(self, age_max, floor_ms, floor_seq, passing, out, want):
+        """The ``want`` oldest rows with IDs from the floor on; see ``AgeHeap.take_oldest``.
+
+        ``passing``: without those that were passed over.
+        """
+        after: cython.pointer(Aged) = cython.address(self.passed)
+        if not passing or not self.has_passed:
+            after = cython.NULL
+        return self.ages.take_oldest(age_max, floor_ms, floor_seq, after, out, want)
+
+    def pass_over(self, aged):
+        """This row and all that are older have no entry any more.
+
+        Nor will they have one again: no ID is added up to the greatest one that XDEL deleted.
+        """
+        self.passed = aged[0]
+        self.has_passed = True
 
     def is_due(self, age_max):
         """Whether a row may be no younger than ``age_max``; False is certain."""
@@ -216,6 +234,7 @@ class PendingList(ChunkList):
             if pull_back(self.slots[at].chunk, latest_ms) > 0:
                 self.ages.changed(self.slots[at].chunk)
         self.latest_ms = latest_ms
+        self.has_passed = False
         return 0
 
     # Inside
@@ -258,6 +277,8 @@ class PendingList(ChunkList):
         c.owners |= cython.cast(uint64_t, 1) << (cidx & 63)
         if cidx != 0 and delivered_ms > self.latest_ms:
             self.latest_ms = delivered_ms
+        if self.has_passed and age(cidx, delivered_ms) <= self.passed.age:
+            self.has_passed = False
         c.dirty = 1
         if age(cidx, delivered_ms) < c.oldest:
             c.oldest = age(cidx, delivered_ms)
@@ -307,7 +328,7 @@ class PendingList(ChunkList):
         if aged == cython.NULL:
             abort()
         n = self.oldest(
-            OWNED + cython.cast(uint64_t, delivered_max_ms), floor[0], floor[1], aged, limit
+            OWNED + cython.cast(uint64_t, delivered_max_ms), floor[0], floor[1], False, aged, limit
         )
         found: list[tuple[int, int]] = [(aged[i].ms, aged[i].seq) for i in range(n)]
         free(aged)

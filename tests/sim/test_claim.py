@@ -157,6 +157,55 @@ def test_deleted_entries_take_nothing_of_the_count() -> None:
     assert rows(read(node, "d", "CLAIM", 10, "COUNT", 1)) == [("3-0", 10, 1)]
 
 
+def delete_the_oldest(node: SimNode, n: int) -> None:
+    """Let a first read pass over the ``n`` oldest pending entries: they are gone."""
+    node.call("XDEL", "s", *[f"{i}-0" for i in range(1, n + 1)])
+    assert rows(read(node, "b", "CLAIM", 100, "COUNT", 1)) == [(f"{n + 1}-0", 100, 1)]
+
+
+def test_what_is_put_among_those_passed_over_is_seen() -> None:
+    node = node_with(6)
+    read(node, "a")
+    node.advance(100)
+    delete_the_oldest(node, 3)
+    node.call("XCLAIM", "s", "g", "c", 0, "6-0", "IDLE", 1000)
+    assert rows(read(node, "b", "CLAIM", 100, "COUNT", 1)) == [("6-0", 1000, 2)]
+    node.call("XNACK", "s", "g", "SILENT", "IDS", 1, "5-0")
+    assert rows(read(node, "b", "CLAIM", 100, "COUNT", 1)) == [("5-0", START_MS + 100, 0)]
+
+
+def test_who_waits_passes_over_what_is_gone_too() -> None:
+    node = node_with(70)
+    read(node, "a")
+    node.call("XDEL", "s", *[f"{i}-0" for i in range(1, 70)])
+    client = wait(node, "b", "CLAIM", 100)
+    node.advance(99)
+    assert got(client) is None
+    node.advance(1)
+    assert got(client) == [("70-0", 100, 1)]
+
+
+def test_what_was_passed_over_is_dropped_once_there_is_an_idle_timeout() -> None:
+    node = node_with(5)
+    read(node, "a")
+    node.advance(100)
+    delete_the_oldest(node, 3)
+    node.call("XQ.GROUP", "SET", "s", "g", "IDLE-TIMEOUT", 100)
+    node.advance(100)
+    read(node, "b")
+    assert [row[0] for row in pending(node)] == ["4-0", "5-0"]
+
+
+def test_deliveries_by_a_clock_set_back_are_not_passed_over() -> None:
+    node = node_with(4)
+    read(node, "a", "COUNT", 3)
+    node.advance(100)
+    node.call("XDEL", "s", "1-0", "2-0", "3-0")
+    assert read(node, "b", "CLAIM", 100, "MAXCOUNT", 1) is not None
+    node.call("XCLAIM", "s", "g", "c", 0, "4-0", "TIME", START_MS - 5)
+    assert rows(read(node, "b", "CLAIM", 100)) == [("4-0", 105, 2)]
+
+
 def test_new_entries_follow_up_to_the_count() -> None:
     node = node_with(5)
     read(node, "c", "COUNT", 2)
