@@ -18,6 +18,7 @@ from cython.cimports.libc.string import memcmp
 from cython.cimports.respserver.replies import encode
 
 from lsmstore.errors import Corruption, InputOutputError
+from respserver.call import COLD
 from respserver.context import encode_command
 from respserver.errors import (
     NOAUTH,
@@ -444,6 +445,8 @@ class Kernel:
     def call_handler(self, verb, session):
         """Run a Python handler and encode what it returns."""
         value = verb.handler(self.make_call(self.args.words(), session))
+        if value is COLD:
+            return VERB_COLD
         encode(value, session.proto, session.out)
         return VERB_DONE
 
