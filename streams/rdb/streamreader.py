@@ -258,7 +258,7 @@ class StreamReader:
         if self.rdb_type >= 19:
             self.id_of_lengths()  # the first: it is that of the first entry
             max_deleted_id = self.id_of_lengths()
-            added = self.count()
+            added = source.length()
         found = StreamHead(length, last_id, max_deleted_id, added)
         for _ in range(source.length()):
             group: GroupHead = self.group()
