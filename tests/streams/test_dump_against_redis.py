@@ -9,6 +9,7 @@ XINFO does not: where nodes end, and how full the last one is. A second reader o
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -23,8 +24,9 @@ from tests.streams.rdb_model import stream_of
 
 Words = list[Any]
 RADIX_NODES = re.compile(rb"(\$16\r\nradix-tree-nodes\r\n:)\d+")
+EXAMPLES = int(os.environ.get("RESPQ_DUMP_EXAMPLES", "60"))
 SETTINGS = settings(
-    max_examples=60,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
