@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from streams.journal import Journal
 from streams.keyrecords import KeyRecords
 from streams.keyspace import Keyspace
+from streams.stream import Stream
 
 if TYPE_CHECKING:
     from respserver.engine import Engine
     from respserver.session import Session
+
+
+class Cold:
+    """The type of COLD."""
+
+
+COLD: Final = Cold()
+"""What a handler returns that must wait for cold blocks: it is called again when they are there."""
 
 
 class Call:
@@ -61,3 +70,10 @@ class Call:
         ReplyError where the disk is full. Call it before the first change.
         """
         self.server.reserve(record_bytes, frees)
+
+    def waits_for(self, stream: Stream, first_pos: int, stop_pos: int) -> bool:
+        """Whether the command must wait until these entries are in memory; if so, return COLD.
+
+        Where few of them are not, they are read now. Call it before the first change.
+        """
+        return self.server.verbs.waits_for(stream, first_pos, stop_pos)

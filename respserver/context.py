@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cython.cimports.libc.stdint import uint32_t
+from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.string import memcmp
 
 from respserver.errors import WRONGTYPE, ReplyError
@@ -125,6 +125,10 @@ class VerbContext:
         if len(few) < limit or not self.may_park:
             return self.load_now_or_park(stream, few)
         return self.load_now_or_park(stream, stream.missing(start, stop, COLD_BLOCKS_AT_ONCE))
+
+    def waits_for(self, stream: Stream, start: uint64_t, stop: uint64_t) -> bool:
+        """``load_or_park`` for Python handlers."""
+        return self.load_or_park(stream, start, stop)
 
     def load_rows_or_park(self, stream, rows, n):
         """``load_or_park`` for the entries of ``n`` pending rows."""

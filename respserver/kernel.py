@@ -19,6 +19,7 @@ from cython.cimports.respserver.replies import encode
 from cython.cimports.respserver.stopwatch import fine_ns
 
 from lsmstore.errors import Corruption, InputOutputError
+from respserver.call import COLD
 from respserver.context import encode_command
 from respserver.errors import (
     BUSY,
@@ -487,6 +488,8 @@ class Kernel:
             value = verb.handler(self.make_call(words, session))
         finally:
             self.argv = words
+        if value is COLD:
+            return VERB_COLD
         encode(value, session.proto, session.out)
         return VERB_DONE
 

@@ -114,7 +114,9 @@ def told_of(
 
     ``before`` is the kind of what the key held before the command, ``after`` what it holds since.
     """
-    if event == TIMED:
+    if verb == b"restore" and event != b"expired":
+        yield from _restored(event, before, after)
+    elif event == TIMED:
         if verb in TIMING and not any(word.upper() == b"KEEPTTL" for word in words[3:]):
             yield b"expire"
     elif event == b"set" and verb != b"copy":
@@ -133,6 +135,18 @@ def told_of(
     elif event == b"rename_from":
         yield MOVE_EVENTS[event] if verb == b"move" else event
     elif event != b"xgroup-setid" or verb not in SILENT_SETID:
+        yield event
+
+
+def _restored(event: bytes, before: bytes | None, after: bytes | None) -> Iterator[bytes]:
+    """RESTORE tells that there is a key, not how it was made; or that one is gone whose successor
+    would have been over already.
+    """
+    if event in (b"new", b"set"):
+        yield from (b"new", b"restore")
+        if before is not None:
+            yield from _over(before, after)
+    elif event == b"del" and after is None:
         yield event
 
 

@@ -224,6 +224,14 @@ class Config:
         live=True,
         since="8.6.0",
     )
+    rdb_stream_type: str = setting(
+        Choice("21", "19", "15"),
+        "21",
+        "streams",
+        "How DUMP writes streams: `21` for Redis 7.2 and newer and for Valkey, `19` for Redis 7.0, "
+        "`15` for Redis 5 and 6.",
+        live=True,
+    )
     notify_keyspace_events: str = setting(
         EventClasses(),
         "",

@@ -507,6 +507,11 @@ class Entries:
             pos = run.first_pos + run.first_ordinals[i]
         return out
 
+    @property
+    def wire_bytes(self) -> int:
+        """About how many bytes all entries take in wire form."""
+        return self.wire_estimate(self.mark_pos, self.end_pos)
+
     def edge(self, first: bool) -> bytes | None:
         """The wire bytes of the first or the last live entry."""
         pos: uint64_t

@@ -24,6 +24,7 @@ from streams.records cimport (
     GROUP_POLICY,
     GROUP_SET_ID,
     IDMP_CONFIG,
+    IDMP_COUNTS,
     IDMP_DUPLICATE,
     IDMP_RECORD,
     IDMP_SWEEP,

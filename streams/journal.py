@@ -187,10 +187,7 @@ class Journal(RecordWriter):
         return found
 
     def claim_rows(self, stream, group, consumer, rows, n, now_ms, active_ms):
-        """Put rows under ``consumer`` at their ``delivered_ms``; ``active_ms`` -1: kept.
-
-        REQUIRES: n > 0.
-        """
+        """Put rows under ``consumer`` at their ``delivered_ms``; ``active_ms`` -1: kept."""
         i: cython.Py_ssize_t
         body: Buf = self.body
         self.want_ids(n)
@@ -408,6 +405,14 @@ class Journal(RecordWriter):
             seq,
             False,
         )
+
+    def count_iids(self, stream: Stream, added: int, duplicates: int) -> None:
+        """How many iids were ever added to a stream that comes from elsewhere, and came again."""
+        for value in (stream.sid, added, duplicates):
+            self.body.put_varint(value)
+        self.seal(IDMP_COUNTS)
+        stream.need_producers().set_counts(added, duplicates)
+        self.touch(stream)
 
     def create_group(
         self, stream: Stream, name: bytes, last_id: tuple[int, int], entries_read: int

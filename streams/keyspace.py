@@ -243,6 +243,15 @@ class Keyspace:
         at_ms = self.touched.at_ms(ns, key) if stream is None else stream.touched_ms
         return max(self.now_ms - at_ms, 0)
 
+    def set_idle(self, ns: int, key: bytes, idle_s: int) -> None:
+        """Nobody was interested in a key that exists for so long."""
+        at_ms = max(self.now_ms - 1000 * idle_s, 0)
+        stream = self.live[ns].get(key)
+        if stream is not None:
+            stream.touched_ms = at_ms
+        else:
+            self.touched.note(ns, key, at_ms)
+
     def size(self, ns: int) -> int:
         """How many keys a namespace has, those included that are due and not deleted yet."""
         return self.tallies[ns].keys

@@ -180,6 +180,12 @@ class Producers:
         self.text_bytes = 0
         self.oldest_ms = U64_MAX
 
+    def set_counts(self, added: int, duplicates: int) -> None:
+        """How many iids were ever added, and came again."""
+        self.iids_added = added
+        self.iids_duplicates = duplicates
+        self.counters_changed = True
+
     # ── from Python ──────────────────────────────────────────────────────────────────────────────
 
     def next_sweep_ms(self) -> int | None:

@@ -26,6 +26,7 @@ cdef enum:
     IDMP_RECORD = 18
     IDMP_DUPLICATE = 19
     IDMP_SWEEP = 20
+    IDMP_COUNTS = 21
 
     # of the key directory
     KEY_STREAM = 64

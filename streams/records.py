@@ -26,6 +26,7 @@ Grammar (v = varint, str = v length + bytes, id = v ms + v seq)::
     IDMP_RECORD     := v sid, u8 flags (1: the ID is the last one), [id], str pid, str iid
     IDMP_DUPLICATE  := v sid
     IDMP_SWEEP      := v sid, v ms (of the IDs up to which iids have expired)
+    IDMP_COUNTS     := v sid, v iids ever added, v duplicates
     KEY_STREAM      := v namespace, v sid, str key
     KEY_STRING      := v namespace, str key, v expires ms (0: never), str value
     KEY_DELETE      := v namespace, str key

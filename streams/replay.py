@@ -32,6 +32,7 @@ from cython.cimports.streams.records import (
     GROUP_POLICY,
     GROUP_SET_ID,
     IDMP_CONFIG,
+    IDMP_COUNTS,
     IDMP_DUPLICATE,
     IDMP_RECORD,
     IDMP_SWEEP,
@@ -453,6 +454,9 @@ class Replay:
         elif kind == IDMP_CONFIG:
             duration_s = self.number()
             producers.configure(duration_s, self.number())
+        elif kind == IDMP_COUNTS:
+            added = self.number()
+            producers.set_counts(added, self.number())
         else:
             raise RecordError(f"record {self.lsn} has the unknown kind {kind}")
         return 0

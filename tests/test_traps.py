@@ -24,6 +24,7 @@ CLAIM = "sim/test_claim.py::test_"
 FAKE = "sim/test_against_fakeredis.py::"
 BAD = "sim/test_bad_input.py::test_"
 WAIT = "sim/test_waiting.py::test_"
+HOSTILE = "streams/test_rdb_hostile.py::test_"
 MACHINE = "sim/test_idle_timeout_machine.py::TestPendingMachine"
 
 TRAPS: dict[str, dict[str, list[str]]] = {
@@ -354,6 +355,25 @@ TRAPS: dict[str, dict[str, list[str]]] = {
             "later/8.4 has CLAIM and nothing later",
             "later/8.6.2 has idempotent production and nothing later",
             "later/8.8 has XNACK and nothing later",
+        ],
+    },
+    "Payloads": {
+        "a pending row of two consumers, twice, or of nobody": [
+            f"{HOSTILE}what_no_redis_writes_is_refused"
+        ],
+        "a few bytes that claim to be many": [
+            f"{HOSTILE}strings_and_nodes_that_claim_to_be_large",
+            "sim/test_dump.py::test_what_is_larger_than_the_memory_is_refused_both_ways",
+        ],
+        "the entries-read of groups and the active-time of consumers have their types": [
+            "streams/test_dump_against_redis.py::test_older_types_are_read_as_8_2_reads_them"
+        ],
+        "a zero is no checksum in files only": [
+            "streams/test_rdb_primitives.py::test_footers_that_are_none",
+            "streams/test_rdb_file.py::test_a_file_cut_short_or_damaged",
+        ],
+        "pending rows of deleted entries come along": [
+            "streams/test_dump_against_redis.py::test_a_stream_of_8_2_comes_and_goes"
         ],
     },
     "Second opinions": {

@@ -110,6 +110,11 @@ def xinfo_stream(call: Call) -> dict[bytes, object]:
     }
 
 
+def signed(counter: int) -> int:
+    """A counter of 64 bits as Redis shows it: with a sign."""
+    return counter - (1 << 64) if counter >> 63 else counter
+
+
 def counters(call: Call, stream: Stream) -> dict[bytes, object]:
     """What both forms of XINFO STREAM begin with."""
     nodes = stream.node_count
@@ -119,7 +124,7 @@ def counters(call: Call, stream: Stream) -> dict[bytes, object]:
         b"radix-tree-nodes": 1 + nodes if nodes < 2 else 2 + 2 * nodes,
         b"last-generated-id": ids.text(stream.last_id),
         b"max-deleted-entry-id": ids.text(stream.max_deleted_id),
-        b"entries-added": stream.entries_added,
+        b"entries-added": signed(stream.entries_added),
         b"recorded-first-entry-id": ids.text(stream.first_id),
     }
     if call.redis_level >= LEVEL_8_6:

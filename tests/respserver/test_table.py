@@ -365,8 +365,10 @@ def test_what_came_later_is_left_out() -> None:
 # What these do is done by the node itself; tests/sim/test_every_call.py calls them.
 NEED_A_NODE = frozenset({"transactions", "pubsub", "scripting"})
 ASK_A_NODE = frozenset(
-    {b"monitor", b"wait", b"waitaof", b"client|pause", b"client|reply", b"client|unpause"}
+    {b"dump", b"monitor", b"wait", b"waitaof", b"client|pause", b"client|reply", b"client|unpause"}
 )
+
+TOGETHER_NEVER = {b"client|list": {b"TYPE", b"ID"}, b"restore": {b"IDLETIME", b"FREQ"}}
 
 
 def test_valid_calls_are_never_syntax_errors() -> None:
@@ -384,8 +386,9 @@ def test_valid_calls_are_never_syntax_errors() -> None:
             if not spec.takes(len(argv)):
                 continue
             reply = node.run(*argv)
-            # Redis declares both filters of CLIENT LIST as optional and refuses them together.
-            both = spec.name == b"client|list" and {b"TYPE", b"ID"} <= set(argv)
+            # Redis declares both as optional and refuses them together.
+            never = TOGETHER_NEVER.get(spec.name)
+            both = never is not None and never <= set(argv)
             assert reply.startswith(b"-ERR syntax error") == both, (seed, argv)
             assert not reply.startswith(b"-ERR wrong number"), (seed, argv)
             ran += 1

@@ -11,7 +11,8 @@ from respserver.spec import TABLE, CommandSpec
 from tests.sim.node import SimNode
 
 GROUPS = {"transactions", "pubsub", "scripting"}
-OTHERS = {b"monitor", b"wait", b"waitaof", b"client|pause", b"client|reply", b"client|unpause"}
+OTHERS = {b"dump", b"monitor", b"wait", b"waitaof"}
+OTHERS |= {b"client|pause", b"client|reply", b"client|unpause"}
 SPECS = [
     spec
     for top in TABLE.values()

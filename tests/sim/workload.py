@@ -5,7 +5,7 @@ Rules of this file:
 * The mix follows what changes state: appends with and without trims and producers, deletions,
   groups, their consumers and policies, deliveries (NOACK, history, CLAIM, blocking),
   acknowledgements, releases, claims, strings, DEL, FLUSHDB, keys that expire, are renamed, copied,
-  moved to another database and swapped with it.
+  moved to another database and swapped with it, dumped and restored.
 * IDs in arguments are drawn from the IDs that were once given out, so most of them mean something.
 * Several commands that come at once are sometimes a transaction.
 * Values are sometimes thousands of bytes long: streams have several blocks after a few appends.
@@ -55,7 +55,9 @@ class Workload:
             (2, self.producers),
             (5, self.expire),
             (3, self.move),
+            (4, self.restore),
         ]
+        self.payloads: list[str] = []
 
     def draw(self) -> Command:
         """The next command."""
@@ -67,6 +69,9 @@ class Workload:
         """An XADD was answered: its ID may be used."""
         if command[0] == "XADD" and reply[:1] == b"$" and reply[:2] != b"$-":
             self.ids[command[1]].append(reply.split(b"\r\n")[1].decode())
+        elif command[0] == "DUMP" and reply[:1] == b"$" and reply[:2] != b"$-":
+            payload = reply[reply.index(b"\n") + 1 : -2]
+            self.payloads = [*self.payloads[-7:], payload.decode("latin-1")]
 
     def some_id(self, key: str) -> str:
         known = self.ids[key]
@@ -252,6 +257,14 @@ class Workload:
             )
         )
 
+    def restore(self, key: str) -> Command:
+        name = self.rng.choice((*STRINGS, key, key))
+        if not self.payloads or self.rng.random() < 0.4:
+            return ["DUMP", name]
+        options = self.rng.choice(([], ["REPLACE"], ["REPLACE"]))
+        ttl = self.rng.choice(("0", "0", "30", "100000"))
+        return ["RESTORE", name, ttl, self.rng.choice(self.payloads), *options]
+
     def delete(self, key: str) -> Command:
         name = self.rng.choice(("k1", "k2", "c", "c", key))
         return ["FLUSHDB"] if self.rng.random() < 0.15 else ["DEL", name]
@@ -280,7 +293,9 @@ class Driver:
         if self.rng.random() < self.saves:
             pipeline = [["SAVE"]]
         self.asked[client.session.id] += pipeline
-        client.feed(b"".join([encode([word.encode() for word in words]) for words in pipeline]))
+        client.feed(
+            b"".join([encode([word.encode("latin-1") for word in words]) for words in pipeline])
+        )
         if self.rng.random() < 0.2:
             self.node.advance(self.rng.choice((1, 5, 400)))
         for _ in range(self.rng.choice((1, 2, 4, 50))):

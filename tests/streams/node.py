@@ -66,6 +66,10 @@ class Call:
     def reserve(self, record_bytes: int, frees: bool = False) -> None:
         """There is room."""
 
+    def waits_for(self, stream: Stream, first_pos: int, stop_pos: int) -> bool:
+        """Everything is in memory."""
+        return False
+
 
 class Answer(Client):
     """A client whose socket is a string."""
