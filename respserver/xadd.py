@@ -98,7 +98,8 @@ def xadd(context, session):
     new_node = stream.starts_node(
         start, n_args, total, context.node_max_bytes, context.node_max_entries
     )
-    context.journal.add(stream, new.ms, new.seq, start, wire, n_args, new_node, session.out)
+    context.journal.add(stream, new.ms, new.seq, start, wire, n_args, new_node)
+    context.journal.put_id_added(session.out)
     if new.pid:
         context.journal.remember(
             stream,

@@ -47,9 +47,13 @@ cdef class Journal(RecordWriter):
     cdef uint64_t ms
     cdef char[21] ms_text
     cdef int ms_len
+    # where the ID of the latest entry stands in the log
+    cdef Py_ssize_t id_at
+    cdef Py_ssize_t id_bytes
 
     cdef int add(self, Stream stream, uint64_t ms, uint64_t seq, const char* args, Py_ssize_t n,
-                 uint32_t n_args, bint new_node, Buf reply) except -1
+                 uint32_t n_args, bint new_node) except -1
+    cdef void put_id_added(self, Buf reply) noexcept
     cdef int trim_to(self, Stream stream, uint64_t pos) except -1
     cdef int64_t deliver(self, Stream stream, Group group, Consumer consumer, uint64_t start,
                          uint64_t stop, int64_t entries, uint64_t now_ms, bint noack) except -1

@@ -54,11 +54,8 @@ class Journal(RecordWriter):
 
     # ── what the compiled verbs call ─────────────────────────────────────────────────────────────
 
-    def add(self, stream, ms, seq, args, n, n_args, new_node, reply):
-        """Add an entry whose ``n_args`` fields and values stand at ``args`` as bulk strings.
-
-        Its ID goes to ``reply``, the same bytes as in the entry.
-        """
+    def add(self, stream, ms, seq, args, n, n_args, new_node):
+        """Add an entry whose ``n_args`` fields and values stand at ``args`` as bulk strings."""
         log: Buf = self.log
         id_len: cython.int
         head: cython.Py_ssize_t
@@ -86,11 +83,16 @@ class Journal(RecordWriter):
         log.put(b"\r\n", 2)
         log.put_head(42, n_args)
         log.put(args, n)
-        reply.put(log.p + start + 4, head)
+        self.id_at = start + 4
+        self.id_bytes = head
         self.count += 1
         stream.append(log.p + start, wire, ms, seq, new_node)
         self.memtable_bytes += wire + ENTRY_OVERHEAD_BYTES
         return self.touch(stream)
+
+    def put_id_added(self, reply):
+        """Write the ID of the entry just added as a bulk string: the same bytes as in the entry."""
+        reply.put(self.log.p + self.id_at, self.id_bytes)
 
     def trim_to(self, stream, pos):
         """Move the low-water mark to ``pos``, a live position or the end."""
