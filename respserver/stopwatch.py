@@ -136,6 +136,8 @@ class Stopwatch:
     def passed(self, alone):
         """The command is over; the nanoseconds it took if that was slow, else -1."""
         ns: cython.longlong
+        if self.running is None:
+            return -1
         self.calls += 1
         if not alone and not 0 <= self.slow_ns < EXACT_BELOW_NS and coarse_ns() == self.tick_ns:
             return -1
@@ -151,6 +153,20 @@ class Stopwatch:
             self.running.add(self.calls if self.recording else 0, fine_ns() - self.began_ns)
             self.running = None
             self.calls = 0
+
+    def pause(self):
+        """Commands of others come within the one that is timed; what goes on behind them."""
+        if self.running is None:
+            return None
+        held = (self.running, self.calls, self.began_ns, self.tick_ns)
+        self.running = None
+        self.calls = 0
+        return held
+
+    def go_on(self, held):
+        """They are over."""
+        self.running, self.calls, self.began_ns, self.tick_ns = held
+        return 0
 
     def lap(self, times, calls, since_ns):
         """A command that is timed beside the stretch is over; what time it is."""
