@@ -33,7 +33,7 @@ cdef enum:
 cdef class Times:
     cdef readonly uint64_t total_ns
     cdef readonly uint64_t recorded
-    cdef uint64_t counts[COUNTS]
+    cdef uint64_t* counts
 
     cpdef void add(self, uint64_t calls, int64_t ns) noexcept
 
