@@ -185,8 +185,11 @@ class Kernel:
             return
         if not self.ticking:
             self.server.begin_tick()
+        outer = self.stopwatch.pause()
         used = self.run(session, session.inp.p, session.inp.n)
         self.stopwatch.close()
+        if outer is not None:
+            self.stopwatch.go_on(outer)
         session.inp.drop_front(used)
         if session.inp.n == 0:
             session.inp.clear()
@@ -232,8 +235,10 @@ class Kernel:
             self.execute(session)
             self.queue(session)
             if self.woken:
+                self.stopwatch.close()
                 self.server.serve_ready()
             if self.journal.log.n > COMMIT_BYTES and not self.busy:
+                self.stopwatch.close()
                 self.server.commit_early()
             if not self.may_run(session):
                 return at

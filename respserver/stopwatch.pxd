@@ -33,7 +33,7 @@ cdef enum:
 cdef class Times:
     cdef readonly uint64_t total_ns
     cdef readonly uint64_t recorded
-    cdef uint64_t counts[COUNTS]
+    cdef uint64_t* counts
 
     cpdef void add(self, uint64_t calls, int64_t ns) noexcept
 
@@ -50,6 +50,8 @@ cdef class Stopwatch:
     cdef void begin(self, Times times) noexcept
     cdef int64_t passed(self, bint alone) noexcept
     cdef void close(self) noexcept
+    cdef tuple pause(self)
+    cdef int go_on(self, tuple held) except -1
     cdef int64_t lap(self, Times times, uint64_t calls, int64_t since_ns) noexcept
 
 

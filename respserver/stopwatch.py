@@ -18,6 +18,8 @@ These clocks measure; nothing that is logged, and no reply of a command on keys,
 from __future__ import annotations
 
 import cython
+from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.libc.stdlib import abort, calloc, free
 from cython.cimports.respserver.stopwatch import (
     COUNTS,
     HALF,
@@ -35,18 +37,23 @@ FIRST_LEVEL_NS = 1024
 @cython.final
 @cython.cclass
 class Times:
-    """The times of all calls of one command."""
+    """The times of all calls of one command; the histogram comes with the first."""
+
+    def __cinit__(self) -> None:
+        self.counts = cython.NULL
 
     def __init__(self) -> None:
         self.reset()
 
+    def __dealloc__(self) -> None:
+        free(self.counts)
+
     def reset(self) -> None:
         """Begin again from nothing."""
-        i: cython.Py_ssize_t
         self.total_ns = 0
         self.recorded = 0
-        for i in range(COUNTS):
-            self.counts[i] = 0
+        free(self.counts)
+        self.counts = cython.NULL
 
     def add(self, calls, ns):
         """So many calls took that long together; 0 calls: one took that long until it waited."""
@@ -57,6 +64,12 @@ class Times:
         self.total_ns += ns
         if calls == 0:
             return
+        if self.counts == cython.NULL:
+            self.counts = cython.cast(
+                cython.pointer(uint64_t), calloc(COUNTS, cython.sizeof(uint64_t))
+            )
+            if self.counts == cython.NULL:
+                abort()
         each = cython.cast(cython.ulonglong, ns) // calls
         if each < 1:
             each = 1
@@ -71,6 +84,8 @@ class Times:
         i: cython.Py_ssize_t
         seen: cython.ulonglong = 0
         wanted: cython.ulonglong = max(1, int(percent / 100 * self.recorded + 0.5))
+        if self.counts == cython.NULL:
+            return 0
         for i in range(COUNTS):
             seen += self.counts[i]
             if seen >= wanted:
@@ -85,7 +100,9 @@ class Times:
         seen: cython.ulonglong = 0
         told: cython.ulonglong = 0
         level_ns: cython.ulonglong = FIRST_LEVEL_NS
-        found = []
+        found: list = []
+        if self.counts == cython.NULL:
+            return found
         for i in range(COUNTS):
             seen += self.counts[i]
             if low_ns(i) >= level_ns:
@@ -136,6 +153,8 @@ class Stopwatch:
     def passed(self, alone):
         """The command is over; the nanoseconds it took if that was slow, else -1."""
         ns: cython.longlong
+        if self.running is None:
+            return -1
         self.calls += 1
         if not alone and not 0 <= self.slow_ns < EXACT_BELOW_NS and coarse_ns() == self.tick_ns:
             return -1
@@ -151,6 +170,20 @@ class Stopwatch:
             self.running.add(self.calls if self.recording else 0, fine_ns() - self.began_ns)
             self.running = None
             self.calls = 0
+
+    def pause(self):
+        """Commands of others come within the one that is timed; what goes on behind them."""
+        if self.running is None:
+            return None
+        held = (self.running, self.calls, self.began_ns, self.tick_ns)
+        self.running = None
+        self.calls = 0
+        return held
+
+    def go_on(self, held):
+        """They are over."""
+        self.running, self.calls, self.began_ns, self.tick_ns = held
+        return 0
 
     def lap(self, times, calls, since_ns):
         """A command that is timed beside the stretch is over; what time it is."""

@@ -181,6 +181,7 @@ TRAPS: dict[str, dict[str, list[str]]] = {
         ],
         "MAXSIZE counts this command only": [
             "limits/MAXSIZE counts the bytes of this command and not those of a pipeline",
+            "limits/MAXSIZE counts the bytes of this command and not those of a transaction",
             f"{CLAIM}maxsize_of_a_reader_that_waits_counts_its_own_reply_only",
         ],
         "limits hold for who waits": [
@@ -339,6 +340,15 @@ TRAPS: dict[str, dict[str, list[str]]] = {
         ],
         "the key becomes another type": ["blocking/a key that becomes another type"],
         "CLIENT UNBLOCK": ["blocking/CLIENT UNBLOCK"],
+        "RENAME away wakes the readers of a group": [
+            "moves/who waits for a stream that is renamed",
+            "moves/who waits for a stream that others are renamed over",
+        ],
+        "SWAPDB wakes the readers of a group": ["moves/who waits while databases are swapped"],
+        "BLOCK in a transaction ends at once": [
+            "transactions/blocking within a transaction does not block"
+        ],
+        "BLOCK in a script ends at once": ["scripting/calls"],
     },
     "Older versions": {
         "8.2.3 knows nothing of 8.4 to 8.10": [
@@ -383,12 +393,8 @@ TRAPS: dict[str, dict[str, list[str]]] = {
 }
 
 OF_ABSENT_COMMANDS = {
-    "EXEC": "BLOCK in a transaction ends at once; MAXSIZE less what the transaction has replied",
-    "EVAL": "BLOCK in a script ends at once",
-    "RENAME": "RENAME away wakes the readers of a group",
-    "SWAPDB": "SWAPDB wakes the readers of a group",
     "REPLICAOF": "a primary that becomes a replica ends all waits",
-    "CLUSTER": "a slot that leaves ends the waits for its keys: MOVED",
+    "CLUSTER MIGRATION": "a slot that leaves ends the waits for its keys: MOVED",
 }
 """Traps of commands that respq has not: with the command comes the test."""
 

@@ -20,6 +20,7 @@ respq serve --port 6380      # flag
 An unknown name or a bad value refuses to start and names the setting and where it stands. Sizes are
 written `64mb` or in bytes: `k` is 1000, `kb` 1024, and so on. `CONFIG GET` shows the values in
 force; those marked *live* can be changed by `CONFIG SET` while the server runs, until it stops.
+`CONFIG REWRITE` writes what is in force into the file, whose comments stay.
 """
 
 TAIL = """

@@ -108,6 +108,25 @@ def test_a_command_that_waits_is_counted_once() -> None:
     assert verb_times(node, b"xread")[:2] == (1, 1)
 
 
+def test_commands_of_others_within_one() -> None:
+    """CLIENT UNBLOCK lets what has come behind the wait be executed, and goes on."""
+    node = SimNode(settings={"slowlog-log-slower-than": "0"})
+    waiting = node.connect()
+    waiting.send("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
+    waiting.send("XLEN", "s")
+    waiting.send("GET", "k")
+    assert node.call("CLIENT", "UNBLOCK", waiting.session.id) == 1
+    assert waiting.replies() == [b"*-1\r\n", b":0\r\n", b"$-1\r\n"]
+    for name in (b"xlen", b"get", b"xread"):
+        assert verb_times(node, name)[:2] == (1, 1)
+    unblock = node.engine.kernel.table[b"client"].subcommands[b"unblock"].times
+    assert unblock.recorded == 1
+    within_ns = verb_times(node, b"xlen")[2] + verb_times(node, b"get")[2]
+    assert unblock.total_ns > within_ns
+    told = [entry[3][0] for entry in node.call("SLOWLOG", "GET")]
+    assert told == [b"CLIENT", b"GET", b"XLEN", b"XREAD"]
+
+
 def test_every_command_is_slow_where_nothing_is_quick_enough() -> None:
     node = SimNode(settings={"slowlog-log-slower-than": "0", "slowlog-max-len": "1000"})
     adds = [("XADD", "s", f"{n}-1", "f", "v") for n in range(1, 51)]
