@@ -110,11 +110,6 @@ def xinfo_stream(call: Call) -> dict[bytes, object]:
     }
 
 
-def signed(counter: int) -> int:
-    """A counter of 64 bits as Redis shows it: with a sign."""
-    return counter - (1 << 64) if counter >> 63 else counter
-
-
 def counters(call: Call, stream: Stream) -> dict[bytes, object]:
     """What both forms of XINFO STREAM begin with."""
     nodes = stream.node_count
