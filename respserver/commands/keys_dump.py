@@ -43,6 +43,8 @@ BAD_DATA = b"ERR Bad data format"
 OUT_OF_MEMORY = b"OOM command not allowed when used memory > 'maxmemory'."
 
 FREQ_MAX = 255
+# What one frame of the log takes, and a reply.
+FRAME_BYTES_MAX = 1 << 30
 INT64_MAX = (1 << 63) - 1
 # The newest version of RDB that a version of Redis reads, and since when there are types.
 RDB_VERSIONS = ((LEVEL_8_8, 14), (LEVEL_8_6, 13), (OLDEST, 12))
@@ -78,7 +80,7 @@ def dump(call: Call) -> object:
         return dump_string(row.string, VERSIONS[rdb_type])
     stream = call.keyspace.stream(call.ns, key)
     assert stream is not None
-    if stream.wire_bytes > config.memory_budget:
+    if stream.wire_bytes > min(config.memory_budget, FRAME_BYTES_MAX):
         raise ReplyError(OUT_OF_MEMORY)
     if call.waits_for(stream, stream.mark_pos, stream.end_pos):
         return COLD
@@ -90,7 +92,8 @@ class Payload:
 
     def __init__(self, call: Call, payload: bytes) -> None:
         level = call.redis_level
-        self._budget = call.server.config.memory_budget
+        room = FRAME_BYTES_MAX - call.journal.log.length
+        self._budget = max(0, min(call.server.config.memory_budget, room))
         self._version_max = next(version for since, version in RDB_VERSIONS if level >= since)
         self._payload = payload
         self.record_bytes = 0
@@ -115,15 +118,18 @@ class Payload:
         elif STREAM_TYPES_SINCE.get(rdb_type, level + 1) <= level:
             reader = StreamReader(source, rdb_type)
             while (node := reader.next_node()) is not None:
-                self.record_bytes += node_record_bytes(node)
-                if self.record_bytes > self._budget:
-                    raise RdbTooLarge("the entries of a stream")
+                self._count(node_record_bytes(node))
             self.head = reader.head()
-            self.record_bytes += head_record_bytes(self.head)
+            self._count(head_record_bytes(self.head))
         else:
             raise source.error(f"type {rdb_type} is not known")
         if source.left:
             raise source.error("something is left over")
+
+    def _count(self, record_bytes: int) -> None:
+        self.record_bytes += record_bytes
+        if self.record_bytes > self._budget:
+            raise RdbTooLarge("the records of a stream")
 
     def load(self, call: Call, key: bytes) -> None:
         """Make a stream of it under a key that is free. REQUIRES: it is one."""

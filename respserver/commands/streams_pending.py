@@ -44,7 +44,7 @@ Row = tuple[int, int, int, int, int]
 
 
 def signed(count: int) -> int:
-    """An unsigned delivery count as Redis prints it."""
+    """An unsigned counter as Redis prints it."""
     return count if count < 1 << 63 else count - (1 << 64)
 
 

@@ -10,7 +10,8 @@ Grammar::
     file   := ('REDIS' | 'VALKEY') digits, nine bytes together, op*, FF, [u64 checksum, 0: none]
     op     := FE length (database) | FB length length (sizes) | FA string string (about the file)
             | F5 string (functions) | F7 length, module (of modules) | F4 length * 3 (slots)
-            | [FC u64 ms | FD u32 s], [F8 length (idle) | F9 u8 (frequency)], u8 type, string, value
+            | [F3 length n, n * (u32, module) (of modules, on the key)]
+              [FC u64 ms | FD u32 s], [F8 length (idle) | F9 u8 (frequency)], u8 type, string, value
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from streams.rdb.streamreader import STREAM_TYPES, StreamReader
 HEADER_BYTES: Final = 9
 CHECKSUM_SINCE: Final = 5
 
+KEY_META: Final = 0xF3
 SLOT_INFO: Final = 0xF4
 FUNCTION: Final = 0xF5
 MODULE_AUX: Final = 0xF7
@@ -141,6 +143,10 @@ class RdbFile:
             elif op == SLOT_INFO:
                 for _ in range(3):
                     reader.count()
+            elif op == KEY_META and not self.of_valkey:
+                for _ in range(reader.count()):
+                    reader.number(4)
+                    skip_module(reader)
             else:
                 key = KeyInfo(db, reader.text(), expires_ms, op)
                 expires_ms = 0

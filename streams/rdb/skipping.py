@@ -8,7 +8,9 @@ text, or 253 to 255), and bytes (8)::
     12, 17 zset s               18 list n * (l s)     7 module: opcodes      25 hash 8 s
     22 hash     n * (l s s), Valkey: n * (s s 8)      23 hash s              24 hash 8, n * (l s s)
 
-Source: the Redis documentation, and files of redis-server 7.0 and 8.2 and of Valkey.
+Source: the Redis documentation, and files of redis-server 7.0 and 8.2. What these do not write (the
+types of older servers, of Valkey and of release candidates) follows the notes of other parsers; the
+types above 27, which came with Redis 8.8 and later, are not known and refused by number.
 """
 
 from __future__ import annotations

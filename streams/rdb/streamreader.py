@@ -335,7 +335,7 @@ class StreamReader:
             if pending.n and not pending.is_below(pending.n - 1, ms, seq):
                 raise source.error("pending IDs that do not ascend before")
             delivered_ms = self.time_ms()
-            pending.add(ms, seq, delivered_ms if delivered_ms > 0 else 0, self.count())
+            pending.add(ms, seq, delivered_ms if delivered_ms > 0 else 0, source.length())
         return 0
 
     def own_rows(self, pending, cidx):

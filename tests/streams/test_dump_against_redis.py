@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from tests.respclient import Client, Reply
 from tests.servers import REDIS_8_VERSION
 from tests.streams.node import Node
-from tests.streams.rdb_model import stream_of
+from tests.streams.rdb_model import listpack_elements, stream_of
 
 Words = list[Any]
 RADIX_NODES = re.compile(rb"(\$16\r\nradix-tree-nodes\r\n:)\d+")
+RADIX_KEYS = re.compile(rb"(\$15\r\nradix-tree-keys\r\n:)\d+")
 EXAMPLES = int(os.environ.get("RESPQ_DUMP_EXAMPLES", "60"))
 SETTINGS = settings(
     max_examples=EXAMPLES,
@@ -46,7 +47,8 @@ fields = st.one_of(
         lambda pairs: [word for pair in pairs for word in pair]
     ),
 )
-groups = st.sampled_from([b"g", b"h", b"12", b"z" * 30])
+GROUPS = (b"g", b"12", b"a group of more than twenty bytes")
+groups = st.sampled_from([b"g", b"g", *GROUPS])
 consumers = st.sampled_from([b"a", b"b", b"7", b"", b"longer-than-twenty-bytes-it-is"])
 id_lists = st.lists(
     st.integers(0, 30).map(lambda n: b"%d-1" % n), min_size=1, max_size=6, unique=True
@@ -70,20 +72,26 @@ def drawn(*parts: Any) -> st.SearchStrategy[Words]:
 adds = drawn(b"XADD", b"s", b"*1", fields)
 losses = st.one_of(
     drawn(b"XDEL", b"s", id_lists),
-    drawn(b"XTRIM", b"s", b"MAXLEN", st.integers(0, 20)),
-    drawn(b"XTRIM", b"s", b"MAXLEN", b"~", st.integers(0, 20)),
-    drawn(b"XTRIM", b"s", b"MINID", st.integers(0, 30)),
+    drawn(b"XDEL", b"s", id_lists),
+    drawn(b"XDEL", b"s", id_lists),
+    drawn(b"XTRIM", b"s", b"MAXLEN", st.integers(2, 20)),
+    drawn(b"XTRIM", b"s", b"MAXLEN", b"~", st.integers(2, 20)),
+    drawn(b"XTRIM", b"s", b"MINID", st.integers(0, 9)),
+)
+reads = drawn(
+    *(b"XREADGROUP", b"GROUP", groups, consumers, b"COUNT", st.integers(1, 9)),
+    *(b"STREAMS", b"s", b">"),
 )
 group_commands = st.one_of(
-    drawn(b"XGROUP", b"CREATE", b"s", groups, st.sampled_from([b"0", b"$", b"5-1"])),
-    drawn(b"XGROUP", b"CREATE", b"s", groups, b"0", b"ENTRIESREAD", st.integers(0, 9)),
+    reads,
+    reads,
+    reads,
+    reads,
+    drawn(b"XGROUP", b"CREATE", b"s", b"h", st.sampled_from([b"0", b"$", b"5-1"])),
+    drawn(b"XGROUP", b"CREATE", b"s", b"i", b"0", b"ENTRIESREAD", st.integers(0, 9)),
     drawn(b"XGROUP", b"SETID", b"s", groups, st.sampled_from([b"0", b"$", b"9-1"])),
     drawn(b"XGROUP", b"CREATECONSUMER", b"s", groups, consumers),
     drawn(b"XGROUP", b"DELCONSUMER", b"s", groups, consumers),
-    drawn(
-        *(b"XREADGROUP", b"GROUP", groups, consumers, b"COUNT", st.integers(1, 9)),
-        *(b"STREAMS", b"s", b">"),
-    ),
     drawn(b"XACK", b"s", groups, id_lists),
     drawn(
         *(b"XCLAIM", b"s", groups, consumers, 0, id_lists),
@@ -97,10 +105,10 @@ rare = st.one_of(
 )
 commands = st.one_of(adds, adds, adds, adds, losses, group_commands, group_commands)
 streams = st.tuples(
-    st.lists(fields, max_size=30),
-    st.lists(commands, max_size=30),
+    st.tuples(st.lists(fields, min_size=1, max_size=6), st.integers(0, 40)),
+    st.lists(commands, min_size=8, max_size=40),
     st.lists(rare, max_size=1),
-    st.sampled_from([(100, 4096), (3, 4096), (10, 300), (0, 0)]),
+    st.sampled_from([(100, 4096), (3, 4096), (3, 4096), (10, 300), (0, 0)]),
 )
 further = st.lists(st.one_of(adds, losses, losses, group_commands), max_size=8)
 
@@ -130,12 +138,12 @@ class Pair:
         return words
 
     def make(self, drawn_stream: Any) -> None:
-        entries, ugly, strange, (node_entries, node_bytes) = drawn_stream
+        (kinds, entries), ugly, strange, (node_entries, node_bytes) = drawn_stream
         self.configure(node_entries, node_bytes)
-        for pairs in entries:
-            self.ask(*self.resolved([b"XADD", b"s", b"*1", *pairs]))
-        if not entries:
-            self.ask("XGROUP", "CREATE", "s", "first", "0", "MKSTREAM")
+        for i in range(entries):
+            self.ask(*self.resolved([b"XADD", b"s", b"*1", *kinds[i % len(kinds)]]))
+        for group in GROUPS[: 1 + entries % 3]:
+            self.ask("XGROUP", "CREATE", "s", group, "0", "MKSTREAM")
         for words in [*ugly, *strange]:
             words = self.resolved(words)
             note(words)
@@ -162,9 +170,14 @@ class Pair:
 
 
 def same_payload(theirs: bytes, ours: bytes) -> None:
-    """The payloads say the same; the nodes are the same but for one that a trim has cut."""
+    """The payloads say the same; the nodes are the same but for one that a trim has cut, and such
+    as 7.0 sometimes keeps although none of their entries is left.
+    """
     one, other = stream_of(theirs), stream_of(ours)
-    nodes = one.pop("nodes"), other.pop("nodes")
+    nodes = [
+        [node for node in found.pop("nodes") if listpack_elements(node[1])[0] != b"0"]
+        for found in (one, other)
+    ]
     assert one == other
     assert len(nodes[0]) == len(nodes[1])
     if nodes[0]:
@@ -219,6 +232,8 @@ def test_a_stream_of_7_0_comes_and_goes(
     theirs = pair.state(older_oracle.call, older_oracle.raw, "s")
     back = pair.state(older_oracle.call, older_oracle.raw, "back")
     if rdb_type == 19:
+        for state in (theirs, back):
+            state["full"] = RADIX_KEYS.sub(rb"\g<1>", state["full"])
         assert back == theirs
     else:
         assert (back["range"], back["back"]) == (theirs["range"], theirs["back"])

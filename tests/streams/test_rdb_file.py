@@ -171,6 +171,7 @@ def test_what_stands_between_keys() -> None:
         b"\xfd" + (77).to_bytes(4, "little") + key(0, b"a", string(b"1")),
         b"\xfc" + (88).to_bytes(8, "little") + b"\xf8" + length(9) + key(0, b"b", b"\xc0\x02"),
         b"\xf9\x05" + key(0, b"c", string(b"3")),
+        b"\xf3" + length(2) + (b"abcd\x05" + string(b"of a module") + b"\0") * 2,
     )
     file = RdbFile(pieces(file_of(*ops) + b"the command stream", 1 << 16))
     found = [(v.key.db, v.key.name, v.key.expires_ms, v.value) for v in file]  # type: ignore[union-attr]
@@ -198,6 +199,8 @@ def test_versions_without_a_checksum() -> None:
         b"REDISxxxx",
         file_of(b"\x63" + string(b"k")),
         file_of(b"\xf6"),
+        file_of(b"\xf3", magic=b"VALKEY080"),
+        file_of(key(28, b"array", b"\0")),
         file_of(key(6, b"k", b"")),
         file_of(key(7, b"k", length(1) + length(9))),
         file_of(key(0, b"k", b"\xc4")),
