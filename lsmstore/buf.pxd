@@ -30,5 +30,6 @@ cdef class Buf:
 
 
 cdef int num_len(uint64_t value) noexcept
+cdef int varint_len(uint64_t value) noexcept
 cdef int write_num(char* to, uint64_t value) noexcept
 cdef const char* read_varint(const char* p, const char* end, uint64_t* out) noexcept

@@ -35,6 +35,15 @@ def num_len(value):
     return n
 
 
+def varint_len(value):
+    """How many bytes ``value`` takes as a varint."""
+    n: cython.int = 1
+    while value >= 128:
+        value >>= 7
+        n += 1
+    return n
+
+
 def write_num(to, value):
     """Write ``value`` in decimal at ``to``; returns the number of digits (at most 20)."""
     digits: cython.char[20]

@@ -30,6 +30,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import zstandard
@@ -50,6 +51,8 @@ U64: Final = struct.Struct("<Q")
 RAW: Final = 0
 ZSTD: Final = 1
 BATCH_FRAMES_MAX: Final = 340  # three buffers a frame, within what one pwritev takes
+
+_second_thread = ThreadPoolExecutor(1, "compress")
 
 Counts = tuple[int, int, int, int, int, int]
 
@@ -82,8 +85,13 @@ class ContainerWriter:
         interval: tuple[int, int],
         level: int,
         health: Health,
+        *,
+        hurried: bool = False,
     ) -> None:
-        """``interval`` is (after_lsn, upto_lsn] of what the file will hold."""
+        """``interval`` is (after_lsn, upto_lsn] of what the file will hold.
+
+        ``hurried``: a second thread compresses, too; the bytes are the same.
+        """
         self._fs = fs
         self._path = path
         self._magic = magic
@@ -91,6 +99,7 @@ class ContainerWriter:
         self._interval = interval
         self._health = health
         self._compressor = zstandard.ZstdCompressor(level=level)
+        self._second = zstandard.ZstdCompressor(level=level) if hurried else None
         self._file = self._create()
         header = HEADER.pack(magic, number, *interval)
         self.offset = 0
@@ -127,13 +136,12 @@ class ContainerWriter:
     # -- inner parts ----------------------------------------------------------------------------
 
     def _put_batch(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
-        packed = self._compressor.multi_compress_to_buffer(list(raws))
+        packed = self._compress(raws)
         buffers: list[Bytes] = []
         places: list[tuple[int, int]] = []
         at = self.offset
         for i, raw in enumerate(raws):
-            segment: Any = packed[i]  # a buffer, though its type stub does not say so
-            payload: Bytes = memoryview(segment)
+            payload = packed[i]
             codec = ZSTD
             if len(payload) >= len(raw):
                 payload, codec = raw, RAW
@@ -147,6 +155,15 @@ class ContainerWriter:
         self._write(buffers)
         self.frames += len(raws)
         return places
+
+    def _compress(self, raws: Sequence[bytes]) -> list[Bytes]:
+        """Each of ``raws`` compressed."""
+        if self._second is None or len(raws) < 2:
+            return _compress_all(self._compressor, raws)
+        half = len(raws) // 2
+        front = _second_thread.submit(_compress_all, self._second, raws[:half])
+        back = _compress_all(self._compressor, raws[half:])
+        return front.result() + back
 
     def _create(self) -> File:
         try:
@@ -165,6 +182,12 @@ class ContainerWriter:
                 raise DiskFull(self._path) from error
             raise self._health.fail(error, f"write to {self._path}") from error
         self.offset += sum(len(buffer) for buffer in buffers)
+
+
+def _compress_all(compressor: zstandard.ZstdCompressor, raws: Sequence[bytes]) -> list[Bytes]:
+    """By one call that leaves the interpreter free."""
+    packed: Any = compressor.multi_compress_to_buffer(list(raws))
+    return [memoryview(segment) for segment in packed]  # buffers; the type stub does not say so
 
 
 class _Decompressors(threading.local):

@@ -25,6 +25,7 @@ class StoreOptions:
     compression_level: int = 1
     frame_bytes: int = 16 * KIB  # small blocks are put together into frames of this size
     small_run_bytes: int = 8 * KIB  # a stream with less than this shares its frames
+    hurried_segment_bytes: int = 64 * MIB  # of more, two threads compress: writers are ahead
     compress_batch_bytes: int = 1 * MIB  # compressed by one call that leaves the interpreter free
     directory_page_bytes: int = 16 * KIB
     row_block_bytes: int = 6 * KIB

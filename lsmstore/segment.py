@@ -80,13 +80,17 @@ def write_segment(
     health: Health,
 ) -> SegmentMeta:
     """Write the planned runs as segment ``number``; the file is durable, its name is not yet."""
-    writer = ContainerWriter(fs, path, MAGIC, number, interval, options.compression_level, health)
     sids = sorted(runs)
     plan = _FramePlan(options)
+    total = 0
     for sid in sids:
         blocks = runs[sid][0]
         size = sum([block.wire_bytes for block in blocks])
+        total += size
         plan.add_run(blocks, small=size < options.small_run_bytes)
+    hurried = total > options.hurried_segment_bytes
+    level = options.compression_level
+    writer = ContainerWriter(fs, path, MAGIC, number, interval, level, health, hurried=hurried)
     places = _write_frames(writer, plan.frames, options.compress_batch_bytes)
     frames = writer.frames
     raw_bytes = writer.raw_bytes

@@ -25,6 +25,7 @@ cdef class Args:
     cdef void room(self, Py_ssize_t n) noexcept
     cdef int scan(self, const char* p, Py_ssize_t n, bint trusted) noexcept
     cdef int scan_multibulk(self, const char* p, Py_ssize_t n, bint trusted)
+    cdef int more(self, Py_ssize_t wanted) noexcept
     cdef int take_list(self, list words) except -1
     cdef bytes word(self, Py_ssize_t i)
     cdef list words(self)

@@ -28,6 +28,7 @@ ARGS_MAX = cython.declare(cython.longlong, 2147483647)
 UNTRUSTED_ARGS_MAX = cython.declare(cython.longlong, 10)
 UNTRUSTED_BULK_BYTES_MAX = cython.declare(cython.longlong, 16384)
 
+BULK_BYTES_MIN = cython.declare(cython.Py_ssize_t, 6)  # "$0", and two line ends
 LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -137,6 +138,8 @@ class Args:
         q: cython.p_const_char
         value: int64_t = 0
         left: int64_t
+        count: cython.Py_ssize_t = 0
+        bulk_bytes_max: int64_t = self.max_bulk_bytes
         q = cython.cast(
             cython.p_const_char, memchr(p, 13, n if n < LINE_BYTES_MAX else LINE_BYTES_MAX)
         )
@@ -163,17 +166,15 @@ class Args:
             return SCAN_EMPTY
         left = value
         while left > 0:
-            # each bulk string still to come has six bytes or more: no use in looking sooner
-            self.wanted = (p - start) + left * 6
             if p >= stop:
-                return SCAN_MORE
+                return self.more(p - start + left * BULK_BYTES_MIN)
             if p[0] != 36:
                 q = cython.cast(cython.p_const_char, memchr(p, 13, stop - p))
                 if q == cython.NULL:
                     if stop - p > LINE_BYTES_MAX:
                         self.error = b"too big bulk count string"
                         return SCAN_ERROR
-                    return SCAN_MORE
+                    return self.more(p - start + left * BULK_BYTES_MIN)
                 self.error = b"expected '$', got '" + p[:1].translate(LINE_ENDS) + b"'"
                 return SCAN_ERROR
             # most lengths have one to three digits: read them here, leave the odd ones to
@@ -197,34 +198,39 @@ class Args:
                     if stop - p > LINE_BYTES_MAX:
                         self.error = b"too big bulk count string"
                         return SCAN_ERROR
-                    return SCAN_MORE
+                    return self.more(p - start + left * BULK_BYTES_MIN)
                 if stop - q < 2:
-                    return SCAN_MORE
+                    return self.more(p - start + left * BULK_BYTES_MIN)
                 if not parse_integer(p + 1, q - p - 1, cython.address(value)) or q[1] != 10:
                     self.error = b"invalid bulk length"
                     return SCAN_ERROR
-            if value < 0 or value > self.max_bulk_bytes:
+            if value < 0 or value > bulk_bytes_max:
                 self.error = b"invalid bulk length"
                 return SCAN_ERROR
-            if not trusted and value > UNTRUSTED_BULK_BYTES_MAX:
+            if value > UNTRUSTED_BULK_BYTES_MAX and not trusted:
                 self.error = b"unauthenticated bulk length"
                 return SCAN_ERROR
             q += 2
             if stop - q < value + 2:
-                self.wanted = (q - start) + value + 2 + (left - 1) * 6
-                return SCAN_MORE
+                return self.more(q - start + value + 2 + (left - 1) * BULK_BYTES_MIN)
             if q[value] != 13 or q[value + 1] != 10:
                 self.error = b"invalid bulk length"
                 return SCAN_ERROR
-            if self.count == self.cap:
-                self.room(self.count + 1)
-            self.p[self.count] = q
-            self.n[self.count] = value
-            self.count += 1
+            if count == self.cap:
+                self.room(count + 1)
+            self.p[count] = q
+            self.n[count] = value
+            count += 1
             p = q + value + 2
             left -= 1
+        self.count = count
         self.end = p
         return SCAN_COMMAND
+
+    def more(self, wanted):
+        """It is no use to look again before there are ``wanted`` bytes."""
+        self.wanted = wanted
+        return SCAN_MORE
 
     def take_list(self, words):
         """Take arguments from bytes objects, which the caller keeps alive."""

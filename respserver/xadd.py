@@ -10,6 +10,7 @@ Redis documentation of the command; options are read and refused in the order of
 from __future__ import annotations
 
 import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import int64_t, uint64_t
 from cython.cimports.lsmstore.buf import U64_MAX, num_len
 from cython.cimports.streams.idtext import parse_id
@@ -44,8 +45,8 @@ def xadd(context, session):
     target: uint64_t
     first: cython.Py_ssize_t = xadd_options(context, cython.address(trim), cython.address(new)) + 1
     n_args: cython.Py_ssize_t = args.count - first
-    iid: bytes = None
-    iid_bytes: cython.Py_ssize_t = 0
+    content: bytes
+    idmp_bytes: cython.Py_ssize_t = 0
     if n_args < 2 or n_args & 1:
         raise wrong_arity(b"xadd")
     if new.given and new.seq_given and new.ms == 0 and new.seq == 0:
@@ -57,12 +58,14 @@ def xadd(context, session):
         )
         return VERB_DONE
     if new.pid:
-        iid = xadd_iid(context, cython.address(new), first)
-        if stream is not None and xadd_duplicate(
-            context, session, stream, cython.address(new), iid
-        ):
+        if new.iid_at:
+            new.iid = word(args.p[new.iid_at], args.n[new.iid_at])
+        else:
+            content = content_iid(args.p + first, args.n + first, args.count - first)
+            new.iid = word(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content))
+        if stream is not None and xadd_duplicate(context, session, stream, cython.address(new)):
             return VERB_DONE
-        iid_bytes = args.n[new.pid] + len(iid) + IDMP_RECORD_BYTES
+        idmp_bytes = args.n[new.pid] + new.iid.n + IDMP_RECORD_BYTES
     xadd_id(context, stream, cython.address(new))
     for i in range(first, args.count):
         total += args.n[i]
@@ -70,7 +73,7 @@ def xadd(context, session):
         raise ReplyError(b"ERR Elements are too large to be stored")
     start = args.p[first] - 3 - num_len(args.n[first])
     wire = args.p[args.count - 1] + args.n[args.count - 1] + 2 - start
-    context.reserve(wire + args.n[1] + iid_bytes + RECORD_BYTES, False)
+    context.reserve(wire + args.n[1] + idmp_bytes + RECORD_BYTES, False)
     if trim.given and trim.by_id and stream is not None:
         stream.seek(trim.threshold, trim.seq)
     if stream is not None and not stream.node_open and stream.node_count > 0:
@@ -88,19 +91,24 @@ def xadd(context, session):
             trim.references == ACKED,
             (new.ms, new.seq, new_node),
         )
-        context.reserve(wire + args.n[1] + iid_bytes + RECORD_BYTES + plan.record_bytes, False)
+        context.reserve(wire + args.n[1] + idmp_bytes + RECORD_BYTES + plan.record_bytes, False)
 
     if stream is None:
         stream = context.journal.create_stream(context.keys.namespaces[session.db], args.word(1))
     new_node = stream.starts_node(
         start, n_args, total, context.node_max_bytes, context.node_max_entries
     )
-    context.journal.add(stream, new.ms, new.seq, start, wire, n_args, new_node)
+    context.journal.add(stream, new.ms, new.seq, start, wire, n_args, new_node, session.out)
     if new.pid:
         context.journal.remember(
-            stream, args.p[new.pid], args.n[new.pid], iid, new.ms, new.seq, True
+            stream,
+            args.p[new.pid],
+            args.n[new.pid],
+            cython.address(new.iid),
+            new.ms,
+            new.seq,
+            True,
         )
-    session.out.put_bulk_id(new.ms, new.seq)
     if stream.waiters:
         context.on_change(stream.ns, stream.key)
     if plan is not None:
@@ -133,7 +141,7 @@ def xadd_options(context, trim, new):
     new.seq_given = True
     new.no_make = False
     new.pid = 0
-    new.iid = 0
+    new.iid_at = 0
     while i < args.count:
         more = args.count - 1 - i
         if args.is_char(i, 42):
@@ -151,10 +159,10 @@ def xadd_options(context, trim, new):
                 raise ReplyError(b"ERR syntax error, IDMP/IDMPAUTO specified multiple times")
             new.pid = i + 1
             if args.n[i] == 4:
-                new.iid = i + 2
+                new.iid_at = i + 2
                 if args.n[new.pid] == 0:
                     raise ReplyError(b"ERR syntax error, IDMP requires a non-empty producer ID")
-                if args.n[new.iid] == 0:
+                if args.n[new.iid_at] == 0:
                     raise ReplyError(b"ERR syntax error, IDMP requires a non-empty idempotent ID")
                 i += 1
             elif args.n[new.pid] == 0:
@@ -278,31 +286,21 @@ def xadd_id(context, stream, new):
     return 0
 
 
-def xadd_iid(context, new, first):
-    """The idempotent ID: as given, or made of the fields and values from ``first`` on."""
-    args: Args = context.args
-    if new.iid:
-        return args.word(new.iid)
-    return content_iid(args.p + first, args.n + first, args.count - first)
-
-
-def xadd_duplicate(context, session, stream, new, iid):
+def xadd_duplicate(context, session, stream, new):
     """Whether the producer has added this before; then that is counted and answered.
 
     The first entry's ID is the reply even where the entry is gone; nothing is added or trimmed.
     """
     args: Args = context.args
-    ms: uint64_t = 0
-    seq: uint64_t = 0
+    known: cython.pointer(Iid)
     producers: Producers = stream.producers
     if producers is None:
         return False
     context.reserve(2 * IDMP_RECORD_BYTES, False)
     context.journal.sweep_if_due(stream, context.now_ms)
-    if not producers.lookup(
-        args.p[new.pid], args.n[new.pid], iid, cython.address(ms), cython.address(seq)
-    ):
+    known = producers.lookup(args.p[new.pid], args.n[new.pid], cython.address(new.iid))
+    if known == cython.NULL:
         return False
     context.journal.count_duplicate(stream)
-    session.out.put_bulk_id(ms, seq)
+    session.out.put_bulk_id(known.ms, known.seq)
     return True

@@ -10,7 +10,7 @@ waits is read again from the start.
 from __future__ import annotations
 
 import cython
-from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.string import memcpy
 from cython.cimports.lsmstore.buf import U64_MAX
 
@@ -193,22 +193,34 @@ class Reader(ReadPlan):
 
     def put_new(self, stream, part, out):
         """Write the new entries of a part as CLAIM wants them: idle 0, delivered 0 times before."""
-        block: Block = None
-        i: cython.Py_ssize_t
+        block: Block
+        i: uint32_t
+        last: uint32_t
+        start: cython.Py_ssize_t
         n: cython.Py_ssize_t
+        to: cython.p_char
+        gone: cython.bint = stream.deleted_above_mark > 0
         pos: uint64_t = part.start
         while pos < part.stop:
-            if block is None or pos >= block.first_pos + block.count:
-                block = stream.block_at(pos)
-            if not stream.is_deleted(pos):
-                i = pos - block.first_pos
-                n = block.end_of(i) - block.start_of(i)
-                out.room(n + 8)
-                memcpy(out.p + out.n, block.base + block.start_of(i), n)
-                out.p[out.n + 1] = 52  # '4'
-                memcpy(out.p + out.n + n, cython.cast(cython.p_char, b":0\r\n:0\r\n"), 8)
-                out.n += n + 8
-            pos += 1
+            block = stream.block_at(pos)
+            i = cython.cast(uint32_t, pos - block.first_pos)
+            last = block.count
+            if block.first_pos + last > part.stop:
+                last = cython.cast(uint32_t, part.stop - block.first_pos)
+            start = block.start_of(i)
+            out.room(block.start_of(last) - start + (last - i) * 8)
+            to = out.p + out.n
+            while i < last:
+                n = block.ends[i] - start
+                if not gone or not stream.is_deleted(block.first_pos + i):
+                    memcpy(to, block.base + start, n)
+                    to[1] = 52  # '4'
+                    memcpy(to + n, cython.cast(cython.p_char, b":0\r\n:0\r\n"), 8)
+                    to += n + 8
+                start += n
+                i += 1
+            out.n = to - out.p
+            pos = block.first_pos + last
         return 0
 
     def wire(self, context):

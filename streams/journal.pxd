@@ -2,9 +2,10 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lsmstore.block cimport Block
-from lsmstore.buf cimport Buf, num_len
+from lsmstore.buf cimport Buf, num_len, varint_len, write_num
 from streams.group cimport Consumer, Group
 from streams.pending cimport Row
+from streams.producer cimport Word, put_text, word
 from streams.producers cimport Producers
 from streams.records cimport (
     ACK,
@@ -41,9 +42,13 @@ cdef class Journal(RecordWriter):
     cdef public uint32_t idmp_duration_s
     cdef public uint32_t idmp_maxsize
     cdef public object keys
+    # the milliseconds of the latest entry as they are printed, a '-' behind them
+    cdef uint64_t ms
+    cdef char[21] ms_text
+    cdef int ms_len
 
     cdef int add(self, Stream stream, uint64_t ms, uint64_t seq, const char* args, Py_ssize_t n,
-                 uint32_t n_args, bint new_node) except -1
+                 uint32_t n_args, bint new_node, Buf reply) except -1
     cdef int trim_to(self, Stream stream, uint64_t pos) except -1
     cdef int64_t deliver(self, Stream stream, Group group, Consumer consumer, uint64_t start,
                          uint64_t stop, int64_t entries, uint64_t now_ms, bint noack) except -1
@@ -51,8 +56,8 @@ cdef class Journal(RecordWriter):
     cdef int claim_rows(self, Stream stream, Group group, Consumer consumer, Row* rows,
                         Py_ssize_t n, uint64_t now_ms, int64_t active_ms) except -1
     cdef int pull_back(self, Stream stream, Group group, uint64_t latest_ms) except -1
-    cdef int remember(self, Stream stream, const char* pid, Py_ssize_t n, bytes iid, uint64_t ms,
-                      uint64_t seq, bint added) except -1
+    cdef int remember(self, Stream stream, const char* pid, Py_ssize_t n, const Word* iid,
+                      uint64_t ms, uint64_t seq, bint added) except -1
     cdef int count_duplicate(self, Stream stream) except -1
     cdef int sweep_if_due(self, Stream stream, uint64_t now_ms) except -1
     cdef Consumer new_consumer(self, Stream stream, Group group, bytes name, uint64_t now_ms)

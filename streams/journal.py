@@ -14,7 +14,7 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, malloc
-from cython.cimports.lsmstore.buf import num_len
+from cython.cimports.lsmstore.buf import num_len, varint_len, write_num
 
 from lsmstore.block import Block
 from lsmstore.buf import Buf
@@ -50,33 +50,43 @@ class Journal(RecordWriter):
         self.keys = keys
         self.idmp_duration_s = DEFAULT_DURATION_S
         self.idmp_maxsize = DEFAULT_MAXSIZE
+        self.ms_len = 0
 
     # ── what the compiled verbs call ─────────────────────────────────────────────────────────────
 
-    def add(self, stream, ms, seq, args, n, n_args, new_node):
-        """Add an entry whose ``n_args`` fields and values stand at ``args`` as bulk strings."""
+    def add(self, stream, ms, seq, args, n, n_args, new_node, reply):
+        """Add an entry whose ``n_args`` fields and values stand at ``args`` as bulk strings.
+
+        Its ID goes to ``reply``, the same bytes as in the entry.
+        """
         log: Buf = self.log
-        id_len: cython.int = num_len(ms) + 1 + num_len(seq)
-        # '*2\r\n$' id_len '\r\n' id '\r\n*' n_args '\r\n'
-        wire: cython.Py_ssize_t = 5 + num_len(id_len) + 2 + id_len + 3 + num_len(n_args) + 2 + n
-        sid: uint64_t = stream.sid
-        sid_len: cython.int = 1
+        id_len: cython.int
+        head: cython.Py_ssize_t
+        wire: cython.Py_ssize_t
         start: cython.Py_ssize_t
-        while sid >= 128:
-            sid >>= 7
-            sid_len += 1
+        if ms != self.ms or self.ms_len == 0:
+            self.ms = ms
+            self.ms_len = write_num(self.ms_text, ms)
+            self.ms_text[self.ms_len] = 45  # '-'
+            self.ms_len += 1
+        # '*2\r\n', then '$' id_len '\r\n' id '\r\n', then '*' n_args '\r\n'
+        id_len = self.ms_len + num_len(seq)
+        head = 5 + num_len(id_len) + id_len
+        wire = 4 + head + 3 + num_len(n_args) + n
         log.room(wire + 32)
         log.put_byte(ADD)
-        log.put_varint(sid_len + 1 + wire)
+        log.put_varint(varint_len(stream.sid) + 1 + wire)
         log.put_varint(stream.sid)
         log.put_byte(FLAG_NEW_NODE if new_node else 0)
         start = log.n
         log.put(b"*2\r\n", 4)
         log.put_head(36, id_len)
-        log.put_id(ms, seq)
+        log.put(self.ms_text, self.ms_len)
+        log.put_num(seq)
         log.put(b"\r\n", 2)
         log.put_head(42, n_args)
         log.put(args, n)
+        reply.put(log.p + start + 4, head)
         self.count += 1
         stream.append(log.p + start, wire, ms, seq, new_node)
         self.memtable_bytes += wire + ENTRY_OVERHEAD_BYTES
@@ -216,19 +226,27 @@ class Journal(RecordWriter):
     def remember(self, stream, pid, n, iid, ms, seq, added):
         """A producer's new iid is the entry ``ms-seq``; ``added``: which was just added."""
         producers: Producers
-        body: Buf = self.body
-        body.put_varint(stream.sid)
+        log: Buf = self.log
+        log.put_byte(IDMP_RECORD)
+        log.put_varint(
+            varint_len(stream.sid)
+            + 1
+            + (0 if added else varint_len(ms) + varint_len(seq))
+            + varint_len(n)
+            + n
+            + varint_len(iid.n)
+            + iid.n
+        )
+        log.put_varint(stream.sid)
         if added:
-            body.put_byte(FLAG_ADDED)
+            log.put_byte(FLAG_ADDED)
         else:
-            body.put_byte(0)
-            body.put_varint(ms)
-            body.put_varint(seq)
-        body.put_varint(n)
-        body.put(pid, n)
-        body.put_varint(PyBytes_GET_SIZE(iid))
-        body.put(PyBytes_AS_STRING(iid), PyBytes_GET_SIZE(iid))
-        self.seal(IDMP_RECORD)
+            log.put_byte(0)
+            log.put_varint(ms)
+            log.put_varint(seq)
+        put_text(log, pid, n)
+        put_text(log, iid.text, iid.n)
+        self.count += 1
         producers = stream.need_producers()
         self.memtable_bytes += producers.record(pid, n, iid, ms, seq, added)
         if not producers.watched:
@@ -380,7 +398,16 @@ class Journal(RecordWriter):
 
     def record_iid(self, stream: Stream, pid: bytes, iid: bytes, ms: int, seq: int) -> None:
         """XIDMPRECORD. REQUIRES: the producer does not know the iid."""
-        self.remember(stream, PyBytes_AS_STRING(pid), PyBytes_GET_SIZE(pid), iid, ms, seq, False)
+        new: Word = word(PyBytes_AS_STRING(iid), PyBytes_GET_SIZE(iid))
+        self.remember(
+            stream,
+            PyBytes_AS_STRING(pid),
+            PyBytes_GET_SIZE(pid),
+            cython.address(new),
+            ms,
+            seq,
+            False,
+        )
 
     def create_group(
         self, stream: Stream, name: bytes, last_id: tuple[int, int], entries_read: int

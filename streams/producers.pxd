@@ -2,26 +2,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from lsmstore.buf cimport Buf
-
-
-@cython.final
-cdef class Producer:
-    cdef readonly uint32_t number
-    cdef readonly bytes pid
-    cdef dict slots
-    cdef list iids
-    cdef uint64_t* ms
-    cdef uint64_t* seq
-    cdef uint32_t first
-    cdef readonly uint32_t n
-    cdef uint32_t cap
-    cdef Py_ssize_t text_bytes
-    cdef bint changed
-
-    cdef void grow(self)
-    cdef int add(self, bytes iid, uint64_t ms, uint64_t seq) except -1
-    cdef int drop_oldest(self) except -1
-    cdef Py_ssize_t row_bytes(self) noexcept
+from streams.producer cimport IID_ROW_BYTES, Iid, Producer, Word, word
 
 
 @cython.final
@@ -41,13 +22,12 @@ cdef class Producers:
     cdef Producer recent
 
     cdef Producer find(self, const char* pid, Py_ssize_t n)
-    cdef bint lookup(self, const char* pid, Py_ssize_t n, bytes iid, uint64_t* ms,
-                     uint64_t* seq) except -1
+    cdef Iid* lookup(self, const char* pid, Py_ssize_t n, const Word* iid) except? NULL
     cdef uint64_t expired_upto(self, uint64_t now_ms) noexcept
     cdef bint is_due(self, uint64_t now_ms) except -1
 
     # the apply half of the records; callers have checked
-    cdef Py_ssize_t record(self, const char* pid, Py_ssize_t n, bytes iid, uint64_t ms,
+    cdef Py_ssize_t record(self, const char* pid, Py_ssize_t n, const Word* iid, uint64_t ms,
                            uint64_t seq, bint added) except -1
     cdef void count_duplicate(self) noexcept
     cdef int sweep(self, uint64_t limit_ms) except -1

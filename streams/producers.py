@@ -14,8 +14,7 @@ Rules:
 - The writing methods are the apply half of these records: they check nothing and cannot fail.
 
 Rows, v = varint: number 0 is ``u8 version, v duration_s, v maxsize, v next number, v iids added, v
-duplicates``; every other number is one producer, ``u8 version, v length, pid, v n``, then n times
-``v ms, v seq, v length, iid``, oldest first.
+duplicates``; every other number is one producer (streams/producer.py).
 
 Source: the Redis documentation of XADD and XCFGSET; where it differs from Redis 8.6, Redis.
 """
@@ -25,122 +24,20 @@ from __future__ import annotations
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
-from cython.cimports.libc.stdlib import abort, free, malloc
 from cython.cimports.libc.string import memcmp
 from cython.cimports.lsmstore.buf import U64_MAX, read_varint
 from xxhash import xxh3_128_digest
 
 from lsmstore.buf import Buf
+from streams.producer import ROW_VERSION, Producer
 
 DEFAULT_DURATION_S = 100
 DEFAULT_MAXSIZE = 100
 COUNTERS = 0
-ROW_VERSION = 1
-FIRST_CAP = cython.declare(uint32_t, 4)
-# What an iid and a producer cost in memory beside their texts, and an iid in its row.
-IID_BYTES = cython.declare(cython.Py_ssize_t, 170)
-PRODUCER_BYTES = cython.declare(cython.Py_ssize_t, 600)
-IID_ROW_BYTES = cython.declare(cython.Py_ssize_t, 10)
+# What an iid and a producer cost in memory beside their texts.
+IID_BYTES = cython.declare(cython.Py_ssize_t, 110)
+PRODUCER_BYTES = cython.declare(cython.Py_ssize_t, 500)
 SECOND_MS = cython.declare(uint64_t, 1000)
-
-
-@cython.final
-@cython.cclass
-class Producer:
-    """One producer: a ring of iids, oldest at ``first``, found by ``slots``."""
-
-    def __cinit__(self) -> None:
-        self.ms = cython.NULL
-        self.seq = cython.NULL
-        self.cap = 0
-        self.first = 0
-        self.n = 0
-
-    def __init__(self, number: int, pid: bytes) -> None:
-        self.number = number
-        self.pid = pid
-        self.slots = {}
-        self.iids = []
-        self.text_bytes = 0
-        self.changed = False
-
-    def __dealloc__(self) -> None:
-        free(self.ms)
-        free(self.seq)
-
-    def grow(self):
-        """Twice the room; what is there moves to its beginning."""
-        i: uint32_t
-        at: uint32_t
-        cap: uint32_t = self.cap * 2 if self.cap else FIRST_CAP
-        ms: cython.pointer(uint64_t) = cython.cast(cython.pointer(uint64_t), malloc(8 * cap))
-        seq: cython.pointer(uint64_t) = cython.cast(cython.pointer(uint64_t), malloc(8 * cap))
-        iids: list = [None] * cap
-        if ms == cython.NULL or seq == cython.NULL:
-            abort()
-        for i in range(self.n):
-            at = (self.first + i) & (self.cap - 1)
-            ms[i] = self.ms[at]
-            seq[i] = self.seq[at]
-            iids[i] = self.iids[at]
-            self.slots[iids[i]] = i
-        free(self.ms)
-        free(self.seq)
-        self.ms = ms
-        self.seq = seq
-        self.iids = iids
-        self.first = 0
-        self.cap = cap
-
-    def add(self, iid, ms, seq):
-        """Remember an iid that is not known yet."""
-        at: uint32_t
-        if self.n == self.cap:
-            self.grow()
-        at = (self.first + self.n) & (self.cap - 1)
-        self.ms[at] = ms
-        self.seq[at] = seq
-        self.iids[at] = iid
-        self.slots[iid] = at
-        self.n += 1
-        self.text_bytes += PyBytes_GET_SIZE(iid)
-        return 0
-
-    def drop_oldest(self):
-        """Forget the oldest iid. REQUIRES: there is one."""
-        iid: bytes = self.iids[self.first]
-        del self.slots[iid]
-        self.iids[self.first] = None
-        self.first = (self.first + 1) & (self.cap - 1)
-        self.n -= 1
-        self.text_bytes -= PyBytes_GET_SIZE(iid)
-        return 0
-
-    def row_bytes(self):
-        """About how long the producer's row is."""
-        return self.text_bytes + self.n * IID_ROW_BYTES
-
-    def entries(self) -> list[tuple[bytes, int, int]]:
-        """(iid, ms, seq), oldest first."""
-        i: uint32_t
-        at: uint32_t
-        found = []
-        for i in range(self.n):
-            at = (self.first + i) & (self.cap - 1)
-            found.append((self.iids[at], self.ms[at], self.seq[at]))
-        return found
-
-    def dump(self) -> bytes:
-        """The producer's row."""
-        row: Buf = Buf(64)
-        row.put_byte(ROW_VERSION)
-        _put_text(row, self.pid)
-        row.put_varint(self.n)
-        for iid, ms, seq in self.entries():
-            row.put_varint(ms)
-            row.put_varint(seq)
-            _put_text(row, iid)
-        return row.copy()
 
 
 @cython.final
@@ -179,19 +76,10 @@ class Producers:
             self.recent = found
         return found
 
-    def lookup(self, pid, n, iid, ms, seq):
-        """Whether the producer knows the iid; its entry's ID goes to ``ms`` and ``seq``."""
-        at: uint32_t
+    def lookup(self, pid, n, iid):
+        """What the producer remembers of the iid; NULL where it does not know it."""
         producer: Producer = self.find(pid, n)
-        if producer is None:
-            return False
-        slot = producer.slots.get(iid)
-        if slot is None:
-            return False
-        at = slot
-        ms[0] = producer.ms[at]
-        seq[0] = producer.seq[at]
-        return True
+        return cython.NULL if producer is None else producer.find(iid)
 
     def expired_upto(self, now_ms):
         """In the latest whole second entries up to this time were expired; 0: none were."""
@@ -207,8 +95,8 @@ class Producers:
             return False
         self.oldest_ms = U64_MAX  # it is a bound that evictions leave too low
         for producer in self.by_pid.values():
-            if producer.ms[producer.first] < self.oldest_ms:
-                self.oldest_ms = producer.ms[producer.first]
+            if producer.at(0).ms < self.oldest_ms:
+                self.oldest_ms = producer.at(0).ms
         return self.oldest_ms <= limit_ms
 
     # ── the apply half of the records ────────────────────────────────────────────────────────────
@@ -218,7 +106,7 @@ class Producers:
 
         Returns about how many bytes more the next flush writes. REQUIRES: ``lookup`` fails.
         """
-        dirty_bytes: cython.Py_ssize_t = PyBytes_GET_SIZE(iid) + IID_ROW_BYTES
+        dirty_bytes: cython.Py_ssize_t = iid.n + IID_ROW_BYTES
         producer: Producer = self.find(pid, n)
         if producer is None:
             producer = Producer(self.next_number, pid[:n])
@@ -232,17 +120,17 @@ class Producers:
             dirty_bytes += n + producer.row_bytes()
         while producer.n >= self.maxsize:
             dirty_bytes = 0  # the row does not grow
-            self.text_bytes -= PyBytes_GET_SIZE(producer.iids[producer.first])
+            self.text_bytes -= producer.at(0).n
             producer.drop_oldest()
             self.iids_tracked -= 1
         producer.add(iid, ms, seq)
-        self.text_bytes += PyBytes_GET_SIZE(iid)
+        self.text_bytes += iid.n
         self.iids_tracked += 1
         if added:
             self.iids_added += 1
         self.counters_changed = True
-        if producer.ms[producer.first] < self.oldest_ms:  # an eviction may leave an older one first
-            self.oldest_ms = producer.ms[producer.first]
+        if producer.at(0).ms < self.oldest_ms:  # an eviction may leave an older one first
+            self.oldest_ms = producer.at(0).ms
         return dirty_bytes
 
     def count_duplicate(self):
@@ -258,8 +146,8 @@ class Producers:
         self.oldest_ms = U64_MAX
         for producer in self.by_pid.values():
             before = producer.n
-            while producer.n > 0 and producer.ms[producer.first] <= limit_ms:
-                self.text_bytes -= PyBytes_GET_SIZE(producer.iids[producer.first])
+            while producer.n > 0 and producer.at(0).ms <= limit_ms:
+                self.text_bytes -= producer.at(0).n
                 producer.drop_oldest()
             self.iids_tracked -= before - producer.n
             if producer.n == 0:
@@ -268,8 +156,8 @@ class Producers:
             if before != producer.n and not producer.changed:
                 producer.changed = True
                 self.changed[producer.number] = producer
-            if producer.ms[producer.first] < self.oldest_ms:
-                self.oldest_ms = producer.ms[producer.first]
+            if producer.at(0).ms < self.oldest_ms:
+                self.oldest_ms = producer.at(0).ms
         for producer in empty:
             del self.by_pid[producer.pid]
             self.text_bytes -= PyBytes_GET_SIZE(producer.pid)
@@ -316,9 +204,7 @@ class Producers:
             return len(self.by_pid), self.iids_tracked
         for producer in self.by_pid.values():
             i = 0
-            while i < producer.n and (
-                producer.ms[(producer.first + i) & (producer.cap - 1)] <= limit_ms
-            ):
+            while i < producer.n and producer.at(i).ms <= limit_ms:
                 i += 1
             iids += producer.n - i
             pids += i < producer.n
@@ -326,17 +212,11 @@ class Producers:
 
     def id_of(self, pid: bytes, iid: bytes) -> tuple[int, int] | None:
         """The ID of the entry that a producer's iid became; None where it is not known."""
-        ms: uint64_t = 0
-        seq: uint64_t = 0
-        if not self.lookup(
-            PyBytes_AS_STRING(pid),
-            PyBytes_GET_SIZE(pid),
-            iid,
-            cython.address(ms),
-            cython.address(seq),
-        ):
-            return None
-        return ms, seq
+        wanted: Word = word(PyBytes_AS_STRING(iid), PyBytes_GET_SIZE(iid))
+        found: cython.pointer(Iid) = self.lookup(
+            PyBytes_AS_STRING(pid), PyBytes_GET_SIZE(pid), cython.address(wanted)
+        )
+        return None if found == cython.NULL else (found.ms, found.seq)
 
     def content(self) -> dict[bytes, list[tuple[bytes, int, int]]]:
         """(iid, ms, seq) of every producer, oldest first."""
@@ -399,11 +279,15 @@ class Producers:
             self.iids_duplicates = reader.number()
             self.counters_changed = False
             return
+        text: bytes
+        iid: Word
         producer = Producer(number, reader.text())
         for _ in range(reader.number()):
             ms = reader.number()
             seq = reader.number()
-            producer.add(reader.text(), ms, seq)
+            text = reader.text()
+            iid = word(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+            producer.add(cython.address(iid), ms, seq)
             self.oldest_ms = min(self.oldest_ms, ms)
         self.by_pid[producer.pid] = producer
         self.iids_tracked += producer.n
@@ -437,14 +321,10 @@ class Producers:
         texts = 0
         iids = 0
         for pid, producer in self.by_pid.items():
-            entries = producer.entries()
+            producer.check()
             assert producer.pid == pid and 0 < producer.n <= self.maxsize
             assert producer.number < self.next_number
-            assert len(producer.slots) == producer.n == len(entries)
-            assert producer.text_bytes == sum(len(iid) for iid, _, _ in entries)
-            for iid, ms, seq in entries:
-                assert self.id_of(pid, iid) == (ms, seq)
-            assert entries[0][1] >= self.oldest_ms
+            assert producer.at(0).ms >= self.oldest_ms
             assert not producer.changed or self.changed[producer.number] is producer
             texts += len(pid) + producer.text_bytes
             iids += producer.n
@@ -482,11 +362,6 @@ class RowReader:
             raise ValueError("a producer row is cut short")
         self.at += n
         return found
-
-
-def _put_text(row: Buf, text: bytes) -> None:
-    row.put_varint(len(text))
-    row.put_bytes(text)
 
 
 def content_iid(texts, lengths, n):

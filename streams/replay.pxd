@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from lsmstore.buf cimport Buf, read_varint
 from streams.group cimport Consumer, Group
+from streams.producer cimport Word, word
 from streams.producers cimport Producers
 from streams.stream cimport Stream
 

@@ -422,7 +422,8 @@ class Replay:
     def producer_record(self, kind, stream):
         """Apply a record about producers."""
         pid: bytes
-        iid: bytes
+        text: bytes
+        iid: Word
         ms: uint64_t
         seq: uint64_t
         flags: uint8_t
@@ -433,9 +434,15 @@ class Replay:
             ms = stream.last_ms if flags & FLAG_ADDED else self.number()
             seq = stream.last_seq if flags & FLAG_ADDED else self.number()
             pid = self.string()
-            iid = self.string()
+            text = self.string()
+            iid = word(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
             producers.record(
-                PyBytes_AS_STRING(pid), PyBytes_GET_SIZE(pid), iid, ms, seq, flags & FLAG_ADDED
+                PyBytes_AS_STRING(pid),
+                PyBytes_GET_SIZE(pid),
+                cython.address(iid),
+                ms,
+                seq,
+                flags & FLAG_ADDED,
             )
             if not producers.watched:
                 self.keys.watch_producers(stream)

@@ -178,6 +178,7 @@ def test_the_goals_are_those_agreed() -> None:
         "idmp": (0.77, "everysec"),
         "idmp-16": (0.77, "everysec"),
         "claim": (0.95, "everysec"),
+        "backlog": (0.8, "everysec"),
     }
     assert isinstance(next(row for row in ROWS if row.name == "ping"), Ping)
     assert all(isinstance(row, Row) for row in ROWS)

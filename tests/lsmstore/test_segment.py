@@ -6,6 +6,7 @@ import gc
 import random
 import threading
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -309,3 +310,16 @@ def test_marks_and_reopenings_in_any_order_keep_what_is_alive() -> None:
                 assert position == end or (position is None and low.get(sid, 0) == end)
             live = {f"{n:08d}.seg" for n in store._version.segments}
             assert {name for name in fs.listdir(SEG) if name.endswith(".seg")} == live
+
+
+def test_a_second_thread_that_compresses_changes_no_byte() -> None:
+    plan = {sid: [7, 30, 12] for sid in range(1, 9)}
+    segments = []
+    for least in (0, 1 << 30):
+        fs = SimFS()
+        store, _ = open_store(fs, replace(SMALL, hurried_segment_bytes=least))
+        flush_streams(store, plan, {})
+        names = [name for name in fs.listdir(SEG) if name.endswith(".seg")]
+        files = [fs.open(f"{SEG}/{name}") for name in names]
+        segments.append([file.pread(file.size(), 0) for file in files])
+    assert segments[0] == segments[1] and segments[0]

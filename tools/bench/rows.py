@@ -25,11 +25,14 @@ from tools.bench.loadgen import PartJob
 
 KEY = b"bench"
 PLAIN = "plain"
+BACKLOG = 1_000_000
 WRITE_S_MAX = 240.0
 FILL_CONNECTIONS = 20
 FILL_DEPTH = 100
 FILL_S_MAX = 1800.0
 MAXLEN = 10_000
+ADDERS = 50
+IIDS = 512  # of one producer; more than are remembered
 CPU_TICK_S = 0.01
 
 
@@ -124,7 +127,7 @@ class Add(Row):
             server.control.delete(KEY)
         before = server.control.xlen(KEY)
         flushed = server.flushes()
-        part = PartJob("repeat", 50, [self.commands(server)], self.depth)
+        part = PartJob("repeat", ADDERS, self.scripts(server, number), self.depth)
 
         def enough(elapsed_s: float) -> bool:
             return elapsed_s >= scale.seconds and flushes_since(server, flushed) >= scale.flushes
@@ -137,25 +140,27 @@ class Add(Row):
         added = load.parts[0]["replies"]
         if not self.options:
             now = server.control.xlen(KEY)
-            in_flight = 50 * self.depth
+            in_flight = ADDERS * self.depth
             insist(0 <= now - before - added <= in_flight, server, f"{added} added, {now} there")
         flushes = None if flushed is None else flushes_since(server, flushed)
         return rounded(load, added, flushes=flushes)
 
-    def commands(self, server: Contender) -> Sequence[bytes]:
-        """What is sent, over and over."""
-        return add_commands(KEY, self.options, self.order)
+    def scripts(self, server: Contender, number: int) -> Sequence[Sequence[bytes]]:
+        """What connections send in a round, over and over."""
+        return [add_commands(KEY, self.options, self.order)]
 
 
 @dataclass(frozen=True)
 class AddOnce(Add):
     """XADD with IDMP: an iid that comes again was pushed out by later ones, so each is new."""
 
-    def commands(self, server: Contender) -> Sequence[bytes]:
-        """What is sent, over and over."""
+    def scripts(self, server: Contender, number: int) -> Sequence[Sequence[bytes]]:
+        """Each connection is a producer of its own, each round a new one."""
         if not is_measured(server):
-            return add_commands(KEY)
-        return payload.adds_once(KEY, payload.sensor_fields(payload.POOL), b"producer")
+            return super().scripts(server, number)
+        fields = payload.sensor_fields(IIDS)
+        names = [b"producer-%d-%d" % (number, one) for one in range(ADDERS)]
+        return [payload.adds_once(KEY, fields, name) for name in names]
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,7 @@ class GroupRead(Row):
         while sum(one.elapsed_s for one in passes) < scale.seconds:
             group = b"g%d" % len(passes)
             server.control.xgroup_create(KEY, group, 0)
+            left = length - self.begin(server, group)
             options = self.options(server)
             reads = [
                 [payload.group_read(KEY, group, b"c%d" % one, 100, options)] * self.depth
@@ -214,7 +220,7 @@ class GroupRead(Row):
             part = PartJob("drain", self.clients, reads, self.depth, entries_depth=2)
             load = run_load(server, [part], FILL_S_MAX)
             delivered = load.parts[0]["entries"]
-            insist(delivered == length, server, f"{length} entries, {delivered} delivered")
+            insist(delivered == left, server, f"{left} entries, {delivered} delivered")
             server.control.xgroup_destroy(KEY, group)
             passes.append(rounded(load, delivered))
         return replace(
@@ -222,6 +228,10 @@ class GroupRead(Row):
             done=sum(one.done for one in passes),
             elapsed_s=sum(one.elapsed_s for one in passes),
         )
+
+    def begin(self, server: Contender, group: bytes) -> int:
+        """Before a pass, untimed; how many entries are delivered then."""
+        return 0
 
     def options(self, server: Contender) -> tuple[bytes, ...]:
         """More words of XREADGROUP."""
@@ -235,6 +245,25 @@ class ClaimNothing(GroupRead):
     def options(self, server: Contender) -> tuple[bytes, ...]:
         """CLAIM."""
         return (b"CLAIM", b"3600000") if is_measured(server) else ()
+
+
+@dataclass(frozen=True)
+class Backlog(GroupRead):
+    """New entries for a group with an idle timeout and BACKLOG pending, at most half of all."""
+
+    def begin(self, server: Contender, group: bytes) -> int:
+        """Deliver the first entries of the stream; PLAIN's are pending for nobody."""
+        options: tuple[bytes, ...] = (b"NOACK",)
+        if is_measured(server):
+            server.ask("XQ.GROUP", "SET", KEY, group, "IDLE-TIMEOUT", 3_600_000)
+            options = ()
+        wanted = min(BACKLOG, int(server.control.xlen(KEY)) // 2)
+        read = payload.group_read(KEY, group, b"slow", 100, options)
+        part = PartJob(
+            "fill", 1, [[read] * 10], 10, entries_depth=2, batches_each=max(1, wanted // 1000)
+        )
+        delivered: int = run_load(server, [part], FILL_S_MAX).parts[0]["entries"]
+        return delivered
 
 
 @dataclass(frozen=True)

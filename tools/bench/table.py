@@ -9,6 +9,7 @@ from tools.bench.rows import (
     MAXLEN,
     Add,
     AddOnce,
+    Backlog,
     Circle,
     ClaimNothing,
     GroupRead,
@@ -56,6 +57,12 @@ ROWS: Final[tuple[Row, ...]] = (
     AddOnce("idmp-16", "XADD IDMP, pipeline 16", 0.77, ADDS, beside_itself=True, depth=16),
     ClaimNothing(
         *("claim", "XREADGROUP COUNT 100 CLAIM, nothing due", 0.95, READ),
+        beside_itself=True,
+        clients=4,
+        depth=8,
+    ),
+    Backlog(
+        *("backlog", "XREADGROUP COUNT 100, idle timeout, 1 M pending", 0.8, READ),
         beside_itself=True,
         clients=4,
         depth=8,
