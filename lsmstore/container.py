@@ -82,14 +82,20 @@ class ContainerWriter:
         interval: tuple[int, int],
         level: int,
         health: Health,
+        sync_bytes: int = 1 << 62,
     ) -> None:
-        """``interval`` is (after_lsn, upto_lsn] of what the file will hold."""
+        """``interval`` is (after_lsn, upto_lsn] of what the file will hold.
+
+        What was written is made durable every ``sync_bytes``, so that the end is no great burst.
+        """
         self._fs = fs
         self._path = path
         self._magic = magic
         self._number = number
         self._interval = interval
         self._health = health
+        self._sync_bytes = sync_bytes
+        self._synced = 0
         self._compressor = zstandard.ZstdCompressor(level=level)
         self._file = self._create()
         header = HEADER.pack(magic, number, *interval)
@@ -105,16 +111,30 @@ class ContainerWriter:
             places += self._put_batch(raws[start : start + BATCH_FRAMES_MAX])
         return places
 
+    def copy(self, frames: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Append frames as ``Container.stored`` gave them, still compressed."""
+        places: list[tuple[int, int]] = []
+        buffers: list[Bytes] = []
+        at = self.offset
+        for frame in frames:
+            header = frame[: FRAME.size]
+            payload = memoryview(frame)[FRAME.size :]
+            digest = checksum(header, payload, frame_seed(self._number, at))
+            buffers += (frame, U64.pack(digest))
+            places.append((at, len(frame) + 8))
+            at += len(frame) + 8
+            self.raw_bytes += FRAME.unpack_from(frame)[0]
+        self._write(buffers)
+        self.frames += len(frames)
+        return places
+
     def finish(self, index: bytes, counts: Counts) -> int:
         """Append index and footer and make the file durable; returns its size."""
         ((index_offset, index_len),) = self.put([index])
         footer = FOOTER.pack(index_offset, index_len, *counts, self._number, *self._interval)
         digest = U64.pack(xxh3_64_intdigest(footer, self._number))
         self._write([footer, digest, self._magic])
-        try:
-            self._file.fdatasync()
-        except OSError as error:
-            raise self._health.fail(error, f"sync of {self._path}") from error
+        self._sync()
         self._file.close()
         return self.offset
 
@@ -165,6 +185,15 @@ class ContainerWriter:
                 raise DiskFull(self._path) from error
             raise self._health.fail(error, f"write to {self._path}") from error
         self.offset += sum(len(buffer) for buffer in buffers)
+        if self.offset - self._synced >= self._sync_bytes:
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            self._file.fdatasync()
+        except OSError as error:
+            raise self._health.fail(error, f"sync of {self._path}") from error
+        self._synced = self.offset
 
 
 class _Decompressors(threading.local):
@@ -194,34 +223,46 @@ class Container:
         self._dictionaries = dictionaries
         if not fs.exists(path):
             raise Corruption(path, 0, "the manifest names this file and it is missing")
-        self._file = fs.open(path)
-        self.size = self._file.size()
+        self.file = fs.open(path)
+        self.size = self.file.size()
         try:
             self.footer = self._read_ends(magic)
         except StorageError:
-            self._file.close()
+            self.file.close()
             raise
 
     def close(self) -> None:
         """Give the descriptor back."""
-        self._file.close()
+        self.file.close()
 
     def index(self) -> bytes:
         """The index, decompressed."""
         return self.read(self.footer.index_offset, self.footer.index_len)
 
-    def read(self, offset: int, length: int) -> bytes:
-        """The frame of ``length`` bytes at ``offset``, checked and decompressed."""
+    def stored(self, offset: int, length: int) -> bytes:
+        """The frame of ``length`` bytes at ``offset`` without its checksum, which was right."""
         if length < FRAME_OVERHEAD or offset + length > self.size - FOOTER_BYTES:
             raise Corruption(self.path, offset, f"no frame of {length} bytes can be here")
         data = self._pread(length, offset)
         if len(data) != length:
             raise Corruption(self.path, offset, "the file ends within a frame")
-        raw_len, stored_len, dictionary, codec = FRAME.unpack_from(data)
         payload = memoryview(data)[FRAME.size : length - 8]
         digest = checksum(data[: FRAME.size], payload, frame_seed(self.number, offset))
-        if stored_len != len(payload) or U64.unpack_from(data, length - 8)[0] != digest:
+        if (
+            FRAME.unpack_from(data)[1] != len(payload)
+            or U64.unpack_from(data, length - 8)[0] != digest
+        ):
             raise Corruption(self.path, offset, "the checksum of a frame does not match")
+        return data[:-8]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The frame of ``length`` bytes at ``offset``, checked and decompressed."""
+        return self.decompress(self.stored(offset, length), offset)
+
+    def decompress(self, data: bytes, offset: int) -> bytes:
+        """The content of a frame that ``stored`` gave."""
+        raw_len, stored_len, dictionary, codec = FRAME.unpack_from(data)
+        payload = memoryview(data)[FRAME.size :]
         if codec == RAW and raw_len == stored_len:
             return bytes(payload)
         if codec != ZSTD or zstandard.frame_content_size(payload) != raw_len:
@@ -236,7 +277,7 @@ class Container:
 
     def _pread(self, length: int, offset: int) -> bytes:
         try:
-            return self._file.pread(length, offset)
+            return self.file.pread(length, offset)
         except OSError as error:
             raise translate(error, self.path) from error
 

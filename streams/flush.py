@@ -83,10 +83,10 @@ class FlushJob:
             stream = written.stream
             if stream.dropped:
                 continue
-            for run in self._store.runs(sid):
-                if not stream.runs or run.first_pos >= stream.runs[-1].end_pos:
-                    stream.install_run(run)
-                    self._keyspace.cache.adopt(run)
+            run = self.flush.run(sid)
+            if run is not None:
+                stream.install_run(run)
+                self._keyspace.cache.adopt(run)
 
     def abort(self) -> None:
         """The disk is full, and the store has removed the files: make all of it dirty again."""
@@ -165,6 +165,8 @@ class FlushJob:
             self.flush.add_run(sid, blocks, stream.memtable_node_starts())
         if stream.mark_pos:
             self.flush.add_mark(sid, stream.mark_pos)
+        for segment, dead, count in stream.waste():
+            self.flush.add_waste(sid, segment, dead, count)
         add_row(rowkeys.header_row(sid), stream.dump_header())
         for gid in stream.dropped_gids:
             add_row(rowkeys.group_row(sid, gid), None)

@@ -18,6 +18,7 @@ up to it are in rows).
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import struct
@@ -158,6 +159,11 @@ class Keyspace:
         if value is None:
             return None
         return b"stream" if rowkeys.is_stream(value) else b"string"
+
+    @property
+    def has_garbage(self) -> bool:
+        """Whether stored streams were deleted since the last flush."""
+        return bool(self.dead_sids or self.dead_namespaces)
 
     def size(self, ns: int) -> int:
         """How many keys a namespace has."""
@@ -334,6 +340,21 @@ class Keyspace:
             groups[rowkeys.gid_of_chunk(row_key)].pending.load_chunk(rowkeys.suffix(row_key), value)
         for group in groups.values():
             group.count_pending()
+
+    def exchange_runs(self, replaced: frozenset[int], sid: int) -> Iterator[None]:
+        """A merge has replaced these segments: let resident streams read the new ones.
+
+        Stream by stream; ``sid`` alone if it is not 0. Until its turn comes a stream goes on with
+        the old ones.
+        """
+        for each in [sid] if sid else list(self.by_sid):
+            stream = self.by_sid.get(each)
+            if stream is None or not any(run.segment.number in replaced for run in stream.runs):
+                continue
+            with contextlib.suppress(Corruption):  # who reads there next is told
+                for run in stream.replace_runs(self.store.runs(each), replaced):
+                    self.cache.adopt(run)
+            yield
 
     def forget(self, sid: int) -> None:
         """This stream is dead; it may still be in memory where only its sid was known."""

@@ -452,6 +452,62 @@ class Stream(NodedEntries):
             self.node_starts_n -= i
         return held
 
+    def replace_runs(self, runs: list[Run], replaced: frozenset[int]) -> list[Run]:
+        """A merge has put runs of these segments elsewhere; ``runs`` are all there are now.
+
+        Blocks in memory move along where the new run has the same ones. Returns the new runs.
+        """
+        old: Run
+        new: Run
+        i: uint32_t
+        j: uint32_t
+        block: Block
+        held: dict = {}
+        for old in self.runs:
+            held[(old.segment.number, old.first_pos)] = old
+        taken: list = []
+        fresh: list = []
+        for new in runs:
+            if new.end_pos <= self.mark_pos:
+                continue
+            kept = held.get((new.segment.number, new.first_pos))
+            taken.append(new if kept is None else kept)
+            if kept is None:
+                fresh.append(new)
+        for old in self.runs:
+            if old.segment.number not in replaced:
+                continue
+            for i in range(old.n_blocks):
+                block = old.blocks[i]
+                if block is None:
+                    continue
+                for new in fresh:
+                    if new.first_pos <= block.first_pos < new.end_pos:
+                        j = new.block_at_pos(block.first_pos)
+                        if (
+                            new.first_pos + new.first_ordinals[j] == block.first_pos
+                            and new.raw_lens[j] == old.raw_lens[i]
+                            and new.block_count(j) == block.count
+                        ):
+                            new.blocks[j] = block
+        self.runs = taken
+        return fresh
+
+    def waste(self) -> list[tuple[int, int, int]]:
+        """(segment, dead entries, entries) of runs in which something is dead."""
+        run: Run
+        dead: uint64_t
+        low: uint64_t
+        found: list = []
+        for run in self.runs:
+            low = run.first_pos if run.first_pos > self.mark_pos else self.mark_pos
+            dead = low - run.first_pos + self.deleted_between(low, run.end_pos)
+            if dead > 0:
+                found.append((run.segment.number, dead, run.count))
+            elif self.deleted_above_mark == 0:
+                break
+        return found
+
     @property
     def memory_bytes(self) -> int:
         """What the stream costs in memory beside its groups and cached cold blocks."""
