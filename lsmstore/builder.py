@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from lsmstore.container import ContainerWriter
+from lsmstore.dictionaries import DictionaryChooser
 from lsmstore.directory import pack_directory
 from lsmstore.fs import FileSystem
 from lsmstore.health import Health
@@ -57,17 +58,20 @@ class SegmentBuilder:
         options: StoreOptions,
         health: Health,
         sid: int,
+        dictionaries: Mapping[int, bytes],
     ) -> None:
-        """``sid`` is the one stream the segment is for, or 0."""
+        """``sid`` is the one stream the segment is for, or 0. No dictionary is trained here."""
         self._options = options
         self._number = number
         self._interval = interval
         self._sid = sid
         self._frame_bytes = options.own_frame_bytes if sid else options.frame_bytes
-        level = options.own_compression_level if sid else options.compression_level
+        levels = options.own_compression_levels if sid else (options.compression_level,)
         self._writer = ContainerWriter(
-            fs, path, MAGIC, number, interval, level, health, options.merge_sync_bytes
+            fs, path, MAGIC, number, interval, levels[0], health, options.merge_sync_bytes
         )
+        known = replace(options, dictionaries_max=0)
+        self._chooser = DictionaryChooser(dictionaries, known, levels)
         self._pages = PageWriter(self._writer, options)
         self._offsets = array("Q")
         self._lengths = array("I")
@@ -189,7 +193,11 @@ class SegmentBuilder:
 
     def _write_queue(self) -> None:
         """Write the frames that wait; then the directories of streams that have all of theirs."""
-        places = self._writer.put(self._raw) if self._raw else []
+        places: list[tuple[int, int]] = []
+        if self._raw:
+            raw = self._raw
+            how = self._chooser.choose(self._sid, len(raw), lambda i: raw[i])
+            places += self._writer.put(raw, self._chooser.compressor(how), how.dictionary)
         places += self._writer.copy(self._copied) if self._copied else []
         for offset, length in places:
             self._offsets.append(offset)

@@ -104,11 +104,20 @@ class ContainerWriter:
         self.frames = 0
         self.raw_bytes = 0
 
-    def put(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
-        """Append one frame for each of ``raws``; returns (offset, length of the whole frame)."""
+    def put(
+        self,
+        raws: Sequence[bytes],
+        compressor: zstandard.ZstdCompressor | None = None,
+        dictionary: int = 0,
+    ) -> list[tuple[int, int]]:
+        """Append one frame for each of ``raws``; returns (offset, length of the whole frame).
+
+        ``compressor`` is one with the dictionary of that number.
+        """
+        used = compressor or self._compressor
         places: list[tuple[int, int]] = []
         for start in range(0, len(raws), BATCH_FRAMES_MAX):
-            places += self._put_batch(raws[start : start + BATCH_FRAMES_MAX])
+            places += self._put_batch(raws[start : start + BATCH_FRAMES_MAX], used, dictionary)
         return places
 
     def copy(self, frames: Sequence[bytes]) -> list[tuple[int, int]]:
@@ -146,8 +155,10 @@ class ContainerWriter:
 
     # -- inner parts ----------------------------------------------------------------------------
 
-    def _put_batch(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
-        packed = self._compressor.multi_compress_to_buffer(list(raws))
+    def _put_batch(
+        self, raws: Sequence[bytes], compressor: zstandard.ZstdCompressor, dictionary: int
+    ) -> list[tuple[int, int]]:
+        packed = compressor.multi_compress_to_buffer(list(raws))
         buffers: list[Bytes] = []
         places: list[tuple[int, int]] = []
         at = self.offset
@@ -158,7 +169,7 @@ class ContainerWriter:
             if len(payload) >= len(raw):
                 payload, codec = raw, RAW
             stored_len = len(payload)
-            header = FRAME.pack(len(raw), stored_len, 0, codec)
+            header = FRAME.pack(len(raw), stored_len, dictionary if codec == ZSTD else 0, codec)
             digest = checksum(header, payload, frame_seed(self._number, at))
             buffers += (header, payload, U64.pack(digest))
             places.append((at, FRAME_OVERHEAD + stored_len))

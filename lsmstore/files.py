@@ -16,6 +16,7 @@ from typing import Final
 
 from lsmstore import sidfilter
 from lsmstore.cache import BlockCache
+from lsmstore.dictionaries import DictionaryChooser
 from lsmstore.fs import File, FileSystem
 from lsmstore.health import Health
 from lsmstore.options import StoreOptions
@@ -54,7 +55,13 @@ class Files:
     """Descriptors whose last reader is gone, to be closed likewise."""
     oldest_end: dict[int, int] = field(default_factory=dict)
     """By sid: where the stream's oldest living run ends, at least: below, no run can die."""
+    chooser: DictionaryChooser = field(init=False)
+    """Which dictionaries flushes compress with."""
     _filtered: tuple[list[Segment], list[bytes]] = ([], [])
+
+    def __post_init__(self) -> None:
+        level = self.options.compression_level
+        self.chooser = DictionaryChooser(self.version.dictionaries, self.options, (level,))
 
     def open_segment(self, number: int) -> Segment:
         """Open a segment for reading; it is not asked for streams before ``changed``."""

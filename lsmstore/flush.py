@@ -160,8 +160,17 @@ class Flush:
         number = self._numbers[0]
         path = segment_path(files.directory, number)
         meta = write_segment(
-            files.fs, path, number, self._interval, self._runs, files.options, files.health
+            files.fs,
+            path,
+            number,
+            self._interval,
+            self._runs,
+            files.options,
+            files.health,
+            files.chooser,
         )
+        for dictionary, content in files.chooser.fresh.items():
+            self.edit.dictionary(dictionary, content)
         self.segment = Segment(files.fs, path, number, files.version.dictionaries, files.cache)
         self.edit.add_segment(meta)
         self.bytes_written += meta.bytes

@@ -200,6 +200,7 @@ class _Segments:
             self._options,
             self._health,
             self._request.sid,
+            self._request.dictionaries,
         )
 
     def _streams(self) -> Iterator[tuple[int, list[Run]]]:

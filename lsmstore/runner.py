@@ -55,7 +55,9 @@ def decode_request(data: bytes) -> MergeRequest:
     """The request that ``encode_request`` wrote."""
     fields: dict[str, Any] = json.loads(data)
     fields["kind"] = Kind(fields["kind"])
-    fields["options"] = StoreOptions(**fields["options"])
+    options = fields["options"]
+    options["own_compression_levels"] = tuple(options["own_compression_levels"])
+    fields["options"] = StoreOptions(**options)
     fields["dictionaries"] = {
         int(number): base64.b64decode(content) for number, content in fields["dictionaries"].items()
     }
@@ -129,6 +131,15 @@ class ChildRunner:
                 self._child.kill()
 
 
+def peak_bytes() -> int:
+    """The most memory this process has had. ru_maxrss would count what the parent had."""
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def serve(arguments: Sequence[str], make_survivors: MakeSurvivors) -> None:
     """The child: read a request, do it, answer."""
     memory_limit_bytes, parent = map(int, arguments)
@@ -154,6 +165,6 @@ def serve(arguments: Sequence[str], make_survivors: MakeSurvivors) -> None:
     except (StorageError, OSError, MemoryError) as error:
         answer = {"error": repr(error)}
     else:
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        answer = {"segments": result.segments, "rows": result.rows, "memory_bytes": used}
+        answer = {"segments": result.segments, "rows": result.rows}
+        answer["memory_bytes"] = peak_bytes()
     sys.stdout.write(json.dumps(answer))

@@ -33,6 +33,7 @@ from lsmstore import sidfilter
 from lsmstore.block import Block, Run
 from lsmstore.cache import BlockCache
 from lsmstore.container import Container, ContainerWriter
+from lsmstore.dictionaries import DictionaryChooser, How
 from lsmstore.directory import directory_bytes
 from lsmstore.errors import Corruption
 from lsmstore.fs import File, FileSystem
@@ -55,6 +56,7 @@ class _FramePlan:
         self._frame_bytes = options.frame_bytes
         self.frames: list[list[Block]] = []
         self.block_frames: list[tuple[int, int]] = []  # of each block: frame, offset within it
+        self.owners: list[tuple[int, int]] = []  # (first frame, sid) of those with a choice apart
         self._filled = 0
         self._shared = False
 
@@ -81,6 +83,7 @@ def write_segment(
     runs: Mapping[int, PlannedRun],
     options: StoreOptions,
     health: Health,
+    chooser: DictionaryChooser,
 ) -> SegmentMeta:
     """Write the planned runs as segment ``number``; the file is durable, its name is not yet."""
     writer = ContainerWriter(fs, path, MAGIC, number, interval, options.compression_level, health)
@@ -89,8 +92,12 @@ def write_segment(
     for sid in sids:
         blocks = runs[sid][0]
         size = sum([block.wire_bytes for block in blocks])
+        large_enough = size >= options.dictionary_run_bytes
+        owner = sid if large_enough else 0
+        if not plan.owners or plan.owners[-1][1] != owner:
+            plan.owners.append((len(plan.frames), owner))
         plan.add_run(blocks, small=size < options.small_run_bytes)
-    places = _write_frames(writer, plan.frames, options.compress_batch_bytes)
+    places = _write_frames(writer, plan, options.compress_batch_bytes, chooser)
     frames = writer.frames
     raw_bytes = writer.raw_bytes
     share = (writer.offset / raw_bytes) if raw_bytes else 0.0  # of a raw byte, on the disk
@@ -117,23 +124,52 @@ def write_segment(
     return SegmentMeta(number, size, *interval, len(sids), entries, 0, tuple(large))
 
 
+def _joined(blocks: Sequence[Block]) -> bytes:
+    return blocks[0].data if len(blocks) == 1 else b"".join([block.data for block in blocks])
+
+
 def _write_frames(
-    writer: ContainerWriter, frames: Sequence[Sequence[Block]], batch_bytes: int
+    writer: ContainerWriter, plan: _FramePlan, batch_bytes: int, chooser: DictionaryChooser
 ) -> list[tuple[int, int]]:
     """Compress and write in batches; returns (offset, length) of each frame."""
+    places: list[tuple[int, int]] = []
+    chooser.begin()
+    ends = [first for first, _ in plan.owners[1:]] + [len(plan.frames)]
+    small: list[Sequence[Block]] = []
+    for (first, owner), end in zip(plan.owners, ends, strict=True):
+        if owner == 0:
+            small += plan.frames[first:end]
+    shared = chooser.choose(0, len(small), lambda i: _joined(small[i]))
+    for (first, owner), end in zip(plan.owners, ends, strict=True):
+        frames = plan.frames[first:end]
+        how = shared
+        if owner:
+            how = chooser.choose(owner, len(frames), lambda i, of=frames: _joined(of[i]))  # type: ignore[misc]
+        places += _write_alike(writer, frames, batch_bytes, chooser, how)
+    return places
+
+
+def _write_alike(
+    writer: ContainerWriter,
+    frames: Sequence[Sequence[Block]],
+    batch_bytes: int,
+    chooser: DictionaryChooser,
+    how: How,
+) -> list[tuple[int, int]]:
+    """Write frames that are compressed in one way."""
+    compressor = chooser.compressor(how)
     places: list[tuple[int, int]] = []
     batch: list[bytes] = []
     size = 0
     for blocks in frames:
-        raw = blocks[0].data if len(blocks) == 1 else b"".join([block.data for block in blocks])
-        batch.append(raw)
-        size += len(raw)
+        batch.append(_joined(blocks))
+        size += len(batch[-1])
         if size >= batch_bytes:
-            places += writer.put(batch)
+            places += writer.put(batch, compressor, how.dictionary)
             batch = []
             size = 0
     if batch:
-        places += writer.put(batch)
+        places += writer.put(batch, compressor, how.dictionary)
     return places
 
 

@@ -499,6 +499,7 @@ class Store:
             "compaction_debt_bytes": debt_bytes(self._version, self.options),
             "manifest_bytes_written": self._manifest.bytes_written,
             "manifest_syncs": self._manifest.syncs,
+            "dictionaries": len(self._version.dictionaries),
             "segments": len(files.segments),
             "segments_of_one_stream": len([meta for meta in segments.values() if meta.sid]),
             "segment_garbage_bytes": sum(map(self._version.garbage_bytes, segments)),

@@ -38,6 +38,7 @@ SMALL = StoreOptions(
     tier_bytes=1200,
     own_frame_bytes=2048,
     merge_sync_bytes=2048,
+    dictionary_bytes=0,
     manifest_bytes_max=2048,
 )
 SID = 1

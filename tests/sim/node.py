@@ -56,6 +56,9 @@ SMALL = StoreOptions(
     tier_bytes=1200,
     own_frame_bytes=2048,
     merge_sync_bytes=2048,
+    dictionary_bytes=1024,
+    dictionaries_max=3,
+    dictionary_run_bytes=4000,
     manifest_bytes_max=4096,
 )
 Word = bytes | str | int
