@@ -5,7 +5,7 @@ are behind keep too much, never too little.
 
 An entry that XDEL deleted stays between its neighbours as a blank: its ID, its field names and the
 listpack size of each value are kept, because Redis' nodes go on counting them (streams/nodes.py).
-The values are gone. A blank takes a byte or two once compressed.
+The values are gone. A blank takes some three to ten bytes once compressed, most of it the ID.
 """
 
 from __future__ import annotations
