@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from cluster.slots import key_slot
+from lsmstore.compactor import Runner
 from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
@@ -88,7 +89,9 @@ class Engine:
         clock: Clock,
         skin: Skin,
         releaser: type[Releaser] = Releaser,
+        runner: Runner | None = None,
     ) -> None:
+        """``runner`` merges the files of the store; without one they are not merged."""
         self.store = store
         self.config = config
         self.clock = clock
@@ -143,6 +146,7 @@ class Engine:
             self._log_room_changed,
             self._set_timer,
             self._fail,
+            runner,
         )
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
         self.sweeper = Sweeper(self.keyspace, self.journal, clock, self._make_room)
@@ -184,6 +188,7 @@ class Engine:
         try:
             self.store.sync()
             self.releaser.release_held()
+            self.upkeep.compacting.stop()
             wait_for_threads()
             self.store.close()
             self.failed = True  # what still comes in is not served
@@ -490,6 +495,7 @@ class Engine:
             "pending_bytes": sum(group.pending.bytes_used for group in groups),
             "memtable_bytes": self.journal.memtable_bytes,
             "memtable_flushes": self.upkeep.flushes,
+            "compaction_failures": self.upkeep.compacting.failures,
             "block_cache_bytes": self.keyspace.cache.held_bytes,
             "block_cache_loads": self.keyspace.cache.loads,
             "recovered_records": self.recovered,

@@ -89,6 +89,7 @@ class Keyspace:
         self.rows: SortedDict[bytes, bytes | None] = SortedDict()
         self.frozen: SortedDict[bytes, bytes | None] = SortedDict()
         self.by_sid: dict[int, Stream] = {}
+        self._copies: list[Stream] = []  # of which the rows may not know yet
         self.dead_sids: list[int] = []
         self.dead_namespaces: list[int] = []
         self.now_ms = 0
@@ -242,6 +243,11 @@ class Keyspace:
         stream = self.live[ns].get(key)
         at_ms = self.touched.at_ms(ns, key) if stream is None else stream.touched_ms
         return max(self.now_ms - at_ms, 0)
+
+    @property
+    def has_garbage(self) -> bool:
+        """Whether stored streams were deleted since the last flush."""
+        return bool(self.dead_sids or self.dead_namespaces)
 
     def size(self, ns: int) -> int:
         """How many keys a namespace has, those included that are due and not deleted yet."""
@@ -411,11 +417,24 @@ class Keyspace:
         stream.expires_ms = expires_ms
         stream.touched_ms = self.now_ms
         self.watch_producers(stream)
+        self._copies.append(stream)
         self.by_sid[sid] = stream
         self.live[ns][key] = stream
         self._set_row(ns, key, held, stream_row(sid, expires_ms))
         self.on_change(ns, key)
         return stream, held_bytes
+
+    def fresh_lends(self) -> dict[int, list[int]]:
+        """By sid: up to where copies share a stream that no row may tell of yet.
+
+        REQUIRES: no flush is under way.
+        """
+        self._copies = [copy for copy in self._copies if copy.dirty and not copy.dropped]
+        found: dict[int, list[int]] = {}
+        for copy in self._copies:
+            for sid, end_pos in copy.bases:
+                found.setdefault(sid, []).append(end_pos)
+        return found
 
     def move_database(self, db: int, ns: int) -> None:
         """Database ``db`` is the fresh namespace ``ns`` from now on."""
