@@ -566,10 +566,12 @@ class Stream(NodedEntries):
         assert self.length == 0 or not self.is_deleted(self.mark_pos)
         assert (self.length == 0) == (self.mark_pos == self.end_pos)
         for run in self.runs:
-            assert run.first_pos <= pos and run.end_pos > pos
+            assert run.first_pos == pos or (run.first_pos < pos and pos == self.mark_pos)
+            assert run.end_pos > pos
             pos = run.end_pos
         for block in self.mem:
-            assert block.first_pos <= pos and block.count > 0
+            assert block.first_pos == pos or (block.first_pos < pos and pos == self.mark_pos)
+            assert block.count > 0
             pos = block.first_pos + block.count
         assert pos == self.end_pos
         nodes: uint64_t = 0
