@@ -28,6 +28,7 @@ from streams.keyspace import Keyspace
 SLICE_S = 0.0005
 RETRY_MS = 1000
 RECLAIM_MS = 10_000
+SHED_BYTES = 16 << 20
 BEHIND = 4
 BEHIND_FULL_DISK = 16
 PRESSURE_SLICES = 8
@@ -141,7 +142,8 @@ class Upkeep:
 
     def _note_garbage(self) -> None:
         """What was deleted is given back by a flush, and nobody may ever fill the memtable."""
-        if self._reclaim_ms is None and self._job is None and self._keyspace.has_garbage:
+        much = self._keyspace.has_garbage or self._journal.shed_bytes > SHED_BYTES
+        if self._reclaim_ms is None and self._job is None and much:
             self._reclaim_ms = self._clock.monotonic_ms() + RECLAIM_MS
             self._set_timer()
 

@@ -49,6 +49,20 @@ class Entries:
             self.first_known = True
         return 0
 
+    def cold_bytes(self, start, end):
+        """About how many wire bytes the entries of [start, end) have in segments."""
+        first: Run
+        last: Run
+        if len(self.runs) == 0:
+            return 0
+        first = self.runs[0]
+        last = self.runs[len(self.runs) - 1]
+        if end > last.end_pos:
+            end = last.end_pos
+        if start >= end:
+            return 0
+        return (end - start) * (first.raw_lens[0] // first.first_ordinals[1])
+
     def reads_any(self, segments: frozenset[int]) -> bool:
         """Whether some of the runs are in these segments."""
         run: Run

@@ -64,6 +64,7 @@ class FlushJob:
         self._journal = journal
         self._memtable_bytes = journal.memtable_bytes
         journal.memtable_bytes = 0
+        journal.shed_bytes = 0
         keyspace.frozen = keyspace.rows
         keyspace.rows = SortedDict()
         self._dead = keyspace.dead_sids

@@ -12,6 +12,7 @@ from lsmstore.compactor import MergeFailed
 from lsmstore.errors import Corruption, DiskFull
 from lsmstore.merge import MergeRequest, MergeResult
 from lsmstore.simfs import LOSE_ALL
+from respserver import upkeep
 from streams.listpack import element_size
 from streams.survivors import blank
 from tests.lsmstore.support import check_files
@@ -74,6 +75,27 @@ def test_deleted_streams_leave_the_disk_though_nobody_writes_any_more() -> None:
     assert node.fs.listdir(f"{PATH}/seg") == [
         f"{number:08d}.row" for number in sorted(node.store._version.row_files)
     ]
+
+
+@pytest.mark.parametrize("how", ["XTRIM", "XDEL"])
+def test_much_that_was_trimmed_or_deleted_leaves_the_disk_though_nobody_writes_any_more(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(first: int, last: int) -> None:
+        ids = [f"{n}-1" for n in range(first, last + 1)]
+        node.call(*["XDEL", "big", *ids] if how == "XDEL" else ["XTRIM", "big", "MINID", last + 1])
+        node.advance(20_000)
+
+    monkeypatch.setattr(upkeep, "SHED_BYTES", 4_000)
+    node = filled(rounds=12)
+    flushes = node.store.flushes
+    before = node.store.stats()["segment_bytes"]
+    lose(2, 5)
+    assert node.store.flushes == flushes, "for so little no flush is due"
+    lose(6, 230)
+    assert node.store.stats()["segment_bytes"] < before // 2
+    node.advance(20_000)
+    assert node.store.flushes == flushes + 1
 
 
 def test_deleted_entries_between_living_ones_lose_their_values_on_the_disk() -> None:
