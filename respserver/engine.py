@@ -36,7 +36,7 @@ from respserver.scan import Args
 from respserver.scripting.scripts import Scripts
 from respserver.session import Session
 from respserver.settings import Config
-from respserver.spec import table_at
+from respserver.spec import commands_at
 from respserver.stats import ServerStats
 from respserver.sweeper import Sweeper
 from respserver.upkeep import Upkeep
@@ -120,7 +120,7 @@ class Engine:
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self._make_room)
         self.verbs.redis_level = level_of(config.redis_version)
-        self.table = table_at(self.verbs.redis_level)
+        self.table = commands_at(self.verbs.redis_level)
         self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._stalled: set[int] = set()
