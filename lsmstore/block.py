@@ -270,6 +270,11 @@ class Block:
             if self.ends == cython.NULL:
                 abort()
 
+    def span(self, index: int) -> tuple[int, int]:
+        """Where entry ``index`` starts and ends in the bytes."""
+        i: uint32_t = index
+        return (self.start_of(i), self.end_of(i))
+
     def ids(self) -> list[tuple[int, int]]:
         """The IDs of all entries."""
         ms: uint64_t = 0
@@ -389,10 +394,28 @@ class Run:
             self.first_pos + self.first_ordinals[i],
         )
 
+    def block_start(self, pos: int) -> int:
+        """The first position of the block that holds ``pos``."""
+        return self.first_pos + self.first_ordinals[self.block_at_pos(pos)]
+
     def block_count(self, index: int) -> int:
         """Entries of block ``index``."""
         i: uint32_t = index
         return self.first_ordinals[i + 1] - self.first_ordinals[i]
+
+    def first_id(self, index: int) -> tuple[int, int]:
+        """ID of the first entry of block ``index``."""
+        i: uint32_t = index
+        return (self.first_ms[i], self.first_seq[i])
+
+    @property
+    def raw_bytes(self) -> int:
+        """Wire bytes of all blocks."""
+        total: uint64_t = 0
+        i: uint32_t
+        for i in range(self.n_blocks):
+            total += self.raw_lens[i]
+        return total
 
     def node_positions(self) -> list[int]:
         """Positions at which virtual nodes start."""

@@ -55,6 +55,8 @@ BATCH_FRAMES_MAX: Final = 340  # three buffers a frame, within what one pwritev 
 _second_thread = ThreadPoolExecutor(1, "compress")
 
 Counts = tuple[int, int, int, int, int, int]
+Compressors = tuple[zstandard.ZstdCompressor, zstandard.ZstdCompressor]
+"""Two alike: one of them may be used by one thread at a time."""
 
 
 class Footer(NamedTuple):
@@ -66,6 +68,13 @@ class Footer(NamedTuple):
     number: int
     after_lsn: int
     upto_lsn: int
+
+
+def make_compressors(level: int, dictionary: bytes = b"") -> Compressors:
+    """Compressors of a level, with the content of a dictionary if there is one."""
+    data = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+    one, other = [zstandard.ZstdCompressor(level=level, dict_data=data) for _ in range(2)]
+    return one, other
 
 
 def frame_seed(number: int, offset: int) -> int:
@@ -87,10 +96,12 @@ class ContainerWriter:
         health: Health,
         *,
         hurried: bool = False,
+        sync_bytes: int = 1 << 62,
     ) -> None:
         """``interval`` is (after_lsn, upto_lsn] of what the file will hold.
 
-        ``hurried``: a second thread compresses, too; the bytes are the same.
+        ``hurried``: a second thread compresses, too; the bytes are the same. What was written is
+        made durable every ``sync_bytes``, so that the end is no great burst.
         """
         self._fs = fs
         self._path = path
@@ -98,8 +109,10 @@ class ContainerWriter:
         self._number = number
         self._interval = interval
         self._health = health
-        self._compressor = zstandard.ZstdCompressor(level=level)
-        self._second = zstandard.ZstdCompressor(level=level) if hurried else None
+        self._sync_bytes = sync_bytes
+        self._synced = 0
+        self._compressors = make_compressors(level)
+        self._hurried = hurried
         self._file = self._create()
         header = HEADER.pack(magic, number, *interval)
         self.offset = 0
@@ -107,11 +120,37 @@ class ContainerWriter:
         self.frames = 0
         self.raw_bytes = 0
 
-    def put(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
-        """Append one frame for each of ``raws``; returns (offset, length of the whole frame)."""
+    def put(
+        self,
+        raws: Sequence[bytes],
+        compressors: Compressors | None = None,
+        dictionary: int = 0,
+    ) -> list[tuple[int, int]]:
+        """Append one frame for each of ``raws``; returns (offset, length of the whole frame).
+
+        ``compressors`` are those with the dictionary of that number.
+        """
+        used = compressors or self._compressors
         places: list[tuple[int, int]] = []
         for start in range(0, len(raws), BATCH_FRAMES_MAX):
-            places += self._put_batch(raws[start : start + BATCH_FRAMES_MAX])
+            places += self._put_batch(raws[start : start + BATCH_FRAMES_MAX], used, dictionary)
+        return places
+
+    def copy(self, frames: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Append frames as ``Container.stored`` gave them, still compressed."""
+        places: list[tuple[int, int]] = []
+        buffers: list[Bytes] = []
+        at = self.offset
+        for frame in frames:
+            header = frame[: FRAME.size]
+            payload = memoryview(frame)[FRAME.size :]
+            digest = checksum(header, payload, frame_seed(self._number, at))
+            buffers += (frame, U64.pack(digest))
+            places.append((at, len(frame) + 8))
+            at += len(frame) + 8
+            self.raw_bytes += FRAME.unpack_from(frame)[0]
+        self._write(buffers)
+        self.frames += len(frames)
         return places
 
     def finish(self, index: bytes, counts: Counts) -> int:
@@ -120,10 +159,7 @@ class ContainerWriter:
         footer = FOOTER.pack(index_offset, index_len, *counts, self._number, *self._interval)
         digest = U64.pack(xxh3_64_intdigest(footer, self._number))
         self._write([footer, digest, self._magic])
-        try:
-            self._file.fdatasync()
-        except OSError as error:
-            raise self._health.fail(error, f"sync of {self._path}") from error
+        self._sync()
         self._file.close()
         return self.offset
 
@@ -135,8 +171,10 @@ class ContainerWriter:
 
     # -- inner parts ----------------------------------------------------------------------------
 
-    def _put_batch(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
-        packed = self._compress(raws)
+    def _put_batch(
+        self, raws: Sequence[bytes], compressors: Compressors, dictionary: int
+    ) -> list[tuple[int, int]]:
+        packed = self._compress(raws, compressors)
         buffers: list[Bytes] = []
         places: list[tuple[int, int]] = []
         at = self.offset
@@ -146,7 +184,7 @@ class ContainerWriter:
             if len(payload) >= len(raw):
                 payload, codec = raw, RAW
             stored_len = len(payload)
-            header = FRAME.pack(len(raw), stored_len, 0, codec)
+            header = FRAME.pack(len(raw), stored_len, dictionary if codec == ZSTD else 0, codec)
             digest = checksum(header, payload, frame_seed(self._number, at))
             buffers += (header, payload, U64.pack(digest))
             places.append((at, FRAME_OVERHEAD + stored_len))
@@ -156,13 +194,14 @@ class ContainerWriter:
         self.frames += len(raws)
         return places
 
-    def _compress(self, raws: Sequence[bytes]) -> list[Bytes]:
+    def _compress(self, raws: Sequence[bytes], compressors: Compressors) -> list[Bytes]:
         """Each of ``raws`` compressed."""
-        if self._second is None or len(raws) < 2:
-            return _compress_all(self._compressor, raws)
+        mine, other = compressors
+        if not self._hurried or len(raws) < 2:
+            return _compress_all(mine, raws)
         half = len(raws) // 2
-        front = _second_thread.submit(_compress_all, self._second, raws[:half])
-        back = _compress_all(self._compressor, raws[half:])
+        front = _second_thread.submit(_compress_all, other, raws[:half])
+        back = _compress_all(mine, raws[half:])
         return front.result() + back
 
     def _create(self) -> File:
@@ -182,6 +221,15 @@ class ContainerWriter:
                 raise DiskFull(self._path) from error
             raise self._health.fail(error, f"write to {self._path}") from error
         self.offset += sum(len(buffer) for buffer in buffers)
+        if self.offset - self._synced >= self._sync_bytes:
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            self._file.fdatasync()
+        except OSError as error:
+            raise self._health.fail(error, f"sync of {self._path}") from error
+        self._synced = self.offset
 
 
 def _compress_all(compressor: zstandard.ZstdCompressor, raws: Sequence[bytes]) -> list[Bytes]:
@@ -217,34 +265,46 @@ class Container:
         self._dictionaries = dictionaries
         if not fs.exists(path):
             raise Corruption(path, 0, "the manifest names this file and it is missing")
-        self._file = fs.open(path)
-        self.size = self._file.size()
+        self.file = fs.open(path)
+        self.size = self.file.size()
         try:
             self.footer = self._read_ends(magic)
         except StorageError:
-            self._file.close()
+            self.file.close()
             raise
 
     def close(self) -> None:
         """Give the descriptor back."""
-        self._file.close()
+        self.file.close()
 
     def index(self) -> bytes:
         """The index, decompressed."""
         return self.read(self.footer.index_offset, self.footer.index_len)
 
-    def read(self, offset: int, length: int) -> bytes:
-        """The frame of ``length`` bytes at ``offset``, checked and decompressed."""
+    def stored(self, offset: int, length: int) -> bytes:
+        """The frame of ``length`` bytes at ``offset`` without its checksum, which was right."""
         if length < FRAME_OVERHEAD or offset + length > self.size - FOOTER_BYTES:
             raise Corruption(self.path, offset, f"no frame of {length} bytes can be here")
         data = self._pread(length, offset)
         if len(data) != length:
             raise Corruption(self.path, offset, "the file ends within a frame")
-        raw_len, stored_len, dictionary, codec = FRAME.unpack_from(data)
         payload = memoryview(data)[FRAME.size : length - 8]
         digest = checksum(data[: FRAME.size], payload, frame_seed(self.number, offset))
-        if stored_len != len(payload) or U64.unpack_from(data, length - 8)[0] != digest:
+        if (
+            FRAME.unpack_from(data)[1] != len(payload)
+            or U64.unpack_from(data, length - 8)[0] != digest
+        ):
             raise Corruption(self.path, offset, "the checksum of a frame does not match")
+        return data[:-8]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The frame of ``length`` bytes at ``offset``, checked and decompressed."""
+        return self.decompress(self.stored(offset, length), offset)
+
+    def decompress(self, data: bytes, offset: int) -> bytes:
+        """The content of a frame that ``stored`` gave."""
+        raw_len, stored_len, dictionary, codec = FRAME.unpack_from(data)
+        payload = memoryview(data)[FRAME.size :]
         if codec == RAW and raw_len == stored_len:
             return bytes(payload)
         if codec != ZSTD or zstandard.frame_content_size(payload) != raw_len:
@@ -259,7 +319,7 @@ class Container:
 
     def _pread(self, length: int, offset: int) -> bytes:
         try:
-            return self._file.pread(length, offset)
+            return self.file.pread(length, offset)
         except OSError as error:
             raise translate(error, self.path) from error
 

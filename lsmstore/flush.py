@@ -1,8 +1,8 @@
 """A flush: what the memtable holds goes into one segment and one row file, and the floor moves.
 
-    begin_flush, add_run, add_row, add_mark    on the loop, in slices
-    write                                      on a thread
-    install                                    on the loop
+    begin_flush, add_run, add_row, add_marks    on the loop, in slices
+    write                                       on a thread
+    install                                     on the loop
 
 Rules of this file:
 
@@ -16,42 +16,28 @@ Rules of this file:
 4. What is added may already hold effects of records above the floor (each stream is written as it
    is when its turn comes). So the log is synced before anything names the files: a crash must not
    keep a part of a record's effects and lose the record.
-5. A mark says which positions of a stream are dead. A segment in which nothing is alive is dropped
-   whole.
+5. Marks say which positions of a stream are dead (lsmstore/marks.py), holes how many entries among
+   living ones are. What that leaves of a segment decides when it is dropped or merged
+   (lsmstore/compaction.py).
 """
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from lsmstore import rows
-from lsmstore.block import Block
-from lsmstore.cache import BlockCache
+from lsmstore.block import Block, Run
 from lsmstore.errors import DiskFull
-from lsmstore.fs import FileSystem
-from lsmstore.health import Health
-from lsmstore.options import StoreOptions
+from lsmstore.files import Files, row_path, segment_path
+from lsmstore.marks import GONE, Marks, dead_entries, is_alive
 from lsmstore.rowfile import Row, RowFile, write_row_file
 from lsmstore.segment import PlannedRun, Segment, write_segment
-from lsmstore.version import Edit, Version
+from lsmstore.version import Edit
 
-GONE: Final = 0xFFFFFFFFFFFFFFFF
-"""The mark of a stream that was deleted: all its positions are dead."""
-
-MARKS_MAX: Final = 1 << 16
+WASTE_STEPS: Final = 16  # waste is noted when it has changed by such a part of the run
 SORT_ROWS: Final = 1024  # sorted by one call, which the event loop has to wait for
-
-
-def segment_path(directory: str, number: int) -> str:
-    return f"{directory}/{number:08d}.seg"
-
-
-def row_path(directory: str, number: int) -> str:
-    return f"{directory}/{number:08d}.row"
 
 
 def _ascending(unsorted: dict[bytes, bytes | None]) -> Iterator[Row]:
@@ -63,40 +49,6 @@ def _ascending(unsorted: dict[bytes, bytes | None]) -> Iterator[Row]:
         time.sleep(0)
     for key in heapq.merge(*parts):
         yield key, unsorted[key]
-
-
-@dataclass
-class Files:
-    """What the store reads from: shared by store and flush, changed on the loop only."""
-
-    fs: FileSystem
-    directory: str
-    options: StoreOptions
-    health: Health
-    version: Version
-    cache: BlockCache
-    segments: dict[int, Segment] = field(default_factory=dict)
-    row_files: list[RowFile] = field(default_factory=list)  # newest first
-    next_file: int = 1
-    obsolete: list[str] = field(default_factory=list)
-    """Files that nothing names any more, to be removed where it holds nobody up."""
-    marked_upto: dict[int, int] = field(default_factory=dict)
-    """By sid: nothing of the stream is alive in segments up to this one."""
-
-    def remove_obsolete(self) -> None:
-        """Remove what nothing names any more. Freeing a large file takes the disk some time."""
-        while self.obsolete:
-            path = self.obsolete.pop()
-            try:
-                self.fs.unlink(path)
-            except OSError as error:
-                raise self.health.fail(error, f"removal of {path}") from error
-
-    def take_number(self) -> int:
-        """A file number that was never used."""
-        number = self.next_file
-        self.next_file += 1
-        return number
 
 
 class Flush:
@@ -117,15 +69,13 @@ class Flush:
         self.floor_lsn = floor_lsn
         self.segment: Segment | None = None
         self.row_file: RowFile | None = None
-        self.merged: list[RowFile] = []
         self.edit = Edit()
         self.dropped: list[int] = []
         self.bytes_written = 0
         self._runs: dict[int, PlannedRun] = {}
         self._rows: dict[bytes, bytes | None] = {}
-        self._rows_bytes = 0
-        self._marks: dict[int, int] = {}
-        self._marked_upto: dict[int, int] = {}
+        self._marks: dict[int, Marks] = {}
+        self._holes: dict[tuple[int, int], int] = {}
         self._numbers = (files.take_number(), files.take_number())
         self._interval = (files.version.floor_lsn, floor_lsn)
 
@@ -141,11 +91,22 @@ class Flush:
     def add_row(self, key: bytes, value: bytes | None) -> None:
         """The state of a row as of the floor; None deletes it."""
         self._rows[key] = value
-        self._rows_bytes += len(key) + len(value or b"")
 
-    def add_mark(self, sid: int, low_water: int) -> None:
-        """Positions of the stream below ``low_water`` are dead; ``GONE`` for all of them."""
-        self._marks[sid] = low_water
+    def add_marks(self, sid: int, marks: Marks) -> None:
+        """What of the stream is dead."""
+        self._marks[sid] = marks
+
+    def add_holes(self, sid: int, segment: int, count: int) -> None:
+        """So many entries of a stream in a segment are dead that are not below its marks.
+
+        ``add_marks`` was called for the stream.
+        """
+        self._holes[sid, segment] = self._holes.get((sid, segment), 0) + count
+
+    def run(self, sid: int) -> Run | None:
+        """What of a stream was written. REQUIRES: installed."""
+        runs = [] if self.segment is None or sid not in self._runs else self.segment.runs(sid)
+        return runs[0] if runs else None
 
     def write(self) -> None:
         """Write the files. Blocking; meant for a thread."""
@@ -192,13 +153,6 @@ class Flush:
                     raise files.health.fail(error, f"removal of {path}") from error
         self._ended()
 
-    def remember_marks(self) -> None:
-        """After install: the next flush need not look at these segments again."""
-        marked = self._files.marked_upto
-        if len(marked) > MARKS_MAX:
-            marked.clear()
-        marked.update(self._marked_upto)
-
     # -- inner parts ----------------------------------------------------------------------------
 
     def _write_segment(self) -> None:
@@ -208,8 +162,17 @@ class Flush:
         number = self._numbers[0]
         path = segment_path(files.directory, number)
         meta = write_segment(
-            files.fs, path, number, self._interval, self._runs, files.options, files.health
+            files.fs,
+            path,
+            number,
+            self._interval,
+            self._runs,
+            files.options,
+            files.health,
+            files.chooser,
         )
+        for dictionary, content in files.chooser.fresh.items():
+            self.edit.dictionary(dictionary, content)
         self.segment = Segment(files.fs, path, number, files.version.dictionaries, files.cache)
         self.edit.add_segment(meta)
         self.bytes_written += meta.bytes
@@ -220,29 +183,12 @@ class Flush:
         files = self._files
         number = self._numbers[1]
         path = row_path(files.directory, number)
-        sizes = [file.size for file in files.row_files]
-        taken = rows.choose_merge(sizes, self._rows_bytes, files.options.row_files_max)
-        self.merged = files.row_files[:taken]
-        keep_tombstones = taken < len(files.row_files)
-        sources: list[Iterable[Row]] = [_ascending(self._rows)]
-        sources += [file.scan(b"", None, cached=False) for file in self.merged]
-        after_lsn = min(
-            [files.version.row_files[file.number].after_lsn for file in self.merged],
-            default=self._interval[0],
-        )
-        interval = (after_lsn, self._interval[1])
+        rows = _ascending(self._rows)
+        if not files.row_files:
+            rows = ((key, value) for key, value in rows if value is not None)
         meta = write_row_file(
-            files.fs,
-            path,
-            number,
-            number,
-            interval,
-            rows.merge(sources, keep_tombstones=keep_tombstones),
-            files.options,
-            files.health,
+            files.fs, path, number, number, self._interval, rows, files.options, files.health
         )
-        for file in self.merged:
-            self.edit.drop_rows(file.number)
         if meta is not None:
             self.row_file = RowFile(files.fs, path, number, files.version.dictionaries, files.cache)
             self.edit.add_rows(meta)
@@ -251,25 +197,49 @@ class Flush:
     def _find_dead(self) -> None:
         """Turn marks into streams that are dead in a segment, and segments that are dead."""
         files = self._files
-        newly_dead: dict[int, list[int]] = {}
-        for sid, low_water in self._marks.items():
-            known = files.marked_upto.get(sid, 0)
-            for number in sorted(files.segments):
-                if number <= known:
+        version = files.version
+        newly_dead: dict[int, dict[int, int]] = {}
+        for sid, marks in self._marks.items():
+            if len(marks) == 1 and marks[0][1] < files.oldest_end.get(sid, 1):
+                continue  # nothing more of it has died whole
+            oldest_end = GONE
+            for segment in files.holders(sid):
+                if sid in version.dead.get(segment.number, ()):
                     continue
-                run = files.segments[number].run(sid)
-                if run is not None and run.end_pos > low_water:
-                    break
-                if run is not None and sid not in files.version.dead.get(number, ()):
-                    newly_dead.setdefault(number, []).append(sid)
-                known = number
-            if low_water != GONE:
-                self._marked_upto[sid] = known
+                runs = segment.runs(sid)
+                if not runs:
+                    continue
+                if any(is_alive(marks, run) for run in runs):
+                    oldest_end = min(oldest_end, runs[-1].end_pos)
+                    continue
+                size = int(segment.stored_share * sum([run.raw_bytes for run in runs]))
+                newly_dead.setdefault(segment.number, {})[sid] = size
+            files.note_oldest(sid, oldest_end)
             time.sleep(0)
-        for number, sids in newly_dead.items():
-            dead = len(files.version.dead.get(number, ())) + len(sids)
+        for number, sizes in newly_dead.items():
+            dead = len(version.dead.get(number, ())) + len(sizes)
             if dead == files.segments[number].streams:
                 self.edit.drop_segment(number)
                 self.dropped.append(number)
             else:
-                self.edit.dead(number, sids)
+                self.edit.dead(number, sum(sizes.values()), sizes)
+        self._find_waste(newly_dead)
+
+    def _find_waste(self, newly_dead: dict[int, dict[int, int]]) -> None:
+        """Note what of large runs is dead, where that has changed by much."""
+        version = self._files.version
+        for number, meta in version.segments.items():
+            if number in self.dropped:
+                continue
+            gone = version.dead.get(number, set()) | newly_dead.get(number, {}).keys()
+            for run in meta.large:
+                if run.sid not in self._marks or run.sid in gone:
+                    continue
+                runs = self._files.segments[number].runs(run.sid)
+                dead = dead_entries(self._marks[run.sid], runs)
+                dead += max(0, self._holes.get((run.sid, number), 0) - run.blanked)
+                size = run.bytes * dead // sum([each.count for each in runs])
+                known = version.waste.get(number, {}).get(run.sid, 0)
+                if abs(size - known) * WASTE_STEPS > run.bytes:
+                    self.edit.waste(number, run.sid, size)
+                time.sleep(0)

@@ -29,7 +29,19 @@ class StoreOptions:
     compress_batch_bytes: int = 1 * MIB  # compressed by one call that leaves the interpreter free
     directory_page_bytes: int = 16 * KIB
     row_block_bytes: int = 6 * KIB
-    row_files_max: int = 8  # a flush that would exceed this merges the small ones
+    row_files_max: int = 8  # where there are more, the small ones are merged
+    large_run_bytes: int = 256 * KIB  # a stream that takes so much of a segment is remembered there
+    graduate_bytes: int = 64 * MIB  # a stream with so much in shared segments gets its own
+    own_segment_bytes_max: int = 128 * MIB  # where a stream's own segment ends and the next begins
+    shared_segment_bytes_max: int = 1024 * MIB  # larger shared segments are merged no more
+    merge_width: int = 8  # so many shared segments of one size become one
+    tier_bytes: int = 4 * MIB  # shared segments up to here are of the smallest size
+    own_frame_bytes: int = 64 * KIB  # blocks and frames of a stream's own segments
+    own_compression_levels: tuple[int, ...] = (1, 3, 9)  # of which sampling takes one
+    dictionary_bytes: int = 16 * KIB  # of a trained dictionary; 0 trains none
+    dictionaries_max: int = 16
+    dictionary_run_bytes: int = 1 * MIB  # a stream with so much in a flush gets its own choice
+    merge_sync_bytes: int = 8 * MIB  # a merge makes what it wrote durable piece by piece
     block_cache_bytes: int = 16 * MIB  # row blocks and directory pages, decompressed
     manifest_bytes_max: int = 1 * MIB  # a longer one is replaced by a snapshot of its state
 

@@ -3,10 +3,8 @@
 Rules of this file:
 
 1. Files are given newest first. A tombstone hides what older files say.
-2. A merge takes neighbours in age only, always with the newest among them, so the age of the
-   result is that of the newest file it replaces. Tombstones are dropped only when the oldest file
-   is part of it.
-3. What to merge is decided by sizes alone (``choose_merge`` is pure); merging is dull.
+2. A merge takes neighbours in age only; the age of the result is that of the newest file it
+   replaces. Tombstones are dropped only when the oldest file is part of it.
 """
 
 from __future__ import annotations
@@ -57,23 +55,3 @@ def scan(
     for key, value in merge(sources, keep_tombstones=False):
         if value is not None:
             yield key, value
-
-
-def choose_merge(sizes_newest_first: Sequence[int], new_bytes: int, files_max: int) -> int:
-    """How many of the newest files a flush of ``new_bytes`` merges with; 0 while there is room.
-
-    A file joins if it is at most twice what was gathered before it, so that sizes grow
-    geometrically and a row is rewritten a logarithmic number of times. More join if that would
-    leave more than ``files_max`` files.
-    """
-    count = len(sizes_newest_first)
-    if count < files_max:
-        return 0
-    gathered = new_bytes
-    taken = 0
-    for size in sizes_newest_first:
-        if size > 2 * gathered and taken > count - files_max:
-            break
-        gathered += size
-        taken += 1
-    return taken

@@ -1,22 +1,23 @@
-"""A segment: blocks of many streams as one flush wrote them, and where each stream's blocks are.
+"""A segment: blocks of many streams as a flush or a merge wrote them, and where each stream's are.
 
     segment := container (lsmstore/container.py) with magic "RSPQSEG1"
     frames  := block frame... page... index
     block frame := the wire bytes of one or more blocks, one after the other
     page    := n u32 | zero u32 | sid u64[n] | end u32[n] | directory...
-    index   := n u32 | zero u32 | first_sid u64[n] | offset u64[n] | length u32[n]
+    index   := n u32 | zero u32 | first_sid u64[n] | offset u64[n] | length u32[n] | filter
     counts  := pages, streams, blocks, entries, frames, raw bytes
 
 ``end`` counts from the first directory; ``directory`` is what ``lsmstore/block.py`` describes.
-Pages are sorted by sid, of about 16 KiB before compression; a stream with a larger directory has a
-page for itself.
+Pages are sorted by sid, of about 16 KiB before compression; a stream with larger directories has a
+page for itself. A stream whose positions have a hole here has a directory for each part. The
+``filter`` (lsmstore/sidfilter.py) knows all sids of the segment.
 
 Rules of this file:
 
 1. Blocks of one stream ascend, and streams ascend by sid, so small streams that share a frame are
-   neighbours.
-2. A segment is pinned by whoever holds a ``Run`` of it: its descriptor closes with the last
-   reference. The file may be unlinked before that.
+   neighbours. Frames and pages may stand in any order.
+2. A segment is pinned by whoever holds a ``Run`` of it. With the last reference its descriptor is
+   handed over to be closed: the file may have been unlinked before, and freeing it takes time.
 """
 
 from __future__ import annotations
@@ -25,22 +26,25 @@ import struct
 import time
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from lsmstore import sidfilter
 from lsmstore.block import Block, Run
 from lsmstore.cache import BlockCache
 from lsmstore.container import Container, ContainerWriter
+from lsmstore.dictionaries import DictionaryChooser, How
 from lsmstore.directory import directory_bytes
 from lsmstore.errors import Corruption
-from lsmstore.fs import FileSystem
+from lsmstore.fs import File, FileSystem
 from lsmstore.health import Health
 from lsmstore.options import StoreOptions
-from lsmstore.version import SegmentMeta
+from lsmstore.version import LargeRun, SegmentMeta
 
 MAGIC: Final = b"RSPQSEG1"
 COUNT: Final = struct.Struct("<II")
 BREATHE_STREAMS: Final = 32  # directories between two chances for the event loop
+LARGE_BLOCKS_MIN: Final = 2  # a stream with fewer blocks cannot take much of a segment
 
 PlannedRun = tuple[list[Block], list[int]]
 
@@ -52,6 +56,7 @@ class _FramePlan:
         self._frame_bytes = options.frame_bytes
         self.frames: list[list[Block]] = []
         self.block_frames: list[tuple[int, int]] = []  # of each block: frame, offset within it
+        self.owners: list[tuple[int, int]] = []  # (first frame, sid) of those with a choice apart
         self._filled = 0
         self._shared = False
 
@@ -78,6 +83,7 @@ def write_segment(
     runs: Mapping[int, PlannedRun],
     options: StoreOptions,
     health: Health,
+    chooser: DictionaryChooser,
 ) -> SegmentMeta:
     """Write the planned runs as segment ``number``; the file is durable, its name is not yet."""
     sids = sorted(runs)
@@ -87,14 +93,20 @@ def write_segment(
         blocks = runs[sid][0]
         size = sum([block.wire_bytes for block in blocks])
         total += size
+        large_enough = size >= options.dictionary_run_bytes
+        owner = sid if large_enough else 0
+        if not plan.owners or plan.owners[-1][1] != owner:
+            plan.owners.append((len(plan.frames), owner))
         plan.add_run(blocks, small=size < options.small_run_bytes)
     hurried = total > options.hurried_segment_bytes
     level = options.compression_level
     writer = ContainerWriter(fs, path, MAGIC, number, interval, level, health, hurried=hurried)
-    places = _write_frames(writer, plan.frames, options.compress_batch_bytes)
+    places = _write_frames(writer, plan, options.compress_batch_bytes, chooser)
     frames = writer.frames
     raw_bytes = writer.raw_bytes
-    pages = _PageWriter(writer, options)
+    share = (writer.offset / raw_bytes) if raw_bytes else 0.0  # of a raw byte, on the disk
+    large: list[LargeRun] = []
+    pages = PageWriter(writer, options)
     at = 0
     entries = 0
     for i, sid in enumerate(sids):
@@ -104,35 +116,68 @@ def write_segment(
         ]
         at += len(blocks)
         entries += sum([block.count for block in blocks])
-        pages.add(sid, directory_bytes(blocks, located, node_positions))
+        pages.add(sid, [directory_bytes(blocks, located, node_positions)])
+        if len(blocks) >= LARGE_BLOCKS_MIN:
+            size = int(share * sum([block.wire_bytes for block in blocks]))
+            if size >= options.large_run_bytes:
+                large.append(LargeRun(sid, size, 0))
         if i % BREATHE_STREAMS == 0:
             time.sleep(0)
     index, n_pages = pages.finish()
     size = writer.finish(index, (n_pages, len(sids), at, entries, frames, raw_bytes))
-    return SegmentMeta(number, size, *interval, len(sids), entries)
+    return SegmentMeta(number, size, *interval, len(sids), entries, 0, tuple(large))
+
+
+def _joined(blocks: Sequence[Block]) -> bytes:
+    return blocks[0].data if len(blocks) == 1 else b"".join([block.data for block in blocks])
 
 
 def _write_frames(
-    writer: ContainerWriter, frames: Sequence[Sequence[Block]], batch_bytes: int
+    writer: ContainerWriter, plan: _FramePlan, batch_bytes: int, chooser: DictionaryChooser
 ) -> list[tuple[int, int]]:
     """Compress and write in batches; returns (offset, length) of each frame."""
+    places: list[tuple[int, int]] = []
+    chooser.begin()
+    ends = [first for first, _ in plan.owners[1:]] + [len(plan.frames)]
+    small: list[Sequence[Block]] = []
+    for (first, owner), end in zip(plan.owners, ends, strict=True):
+        if owner == 0:
+            small += plan.frames[first:end]
+    shared = chooser.choose(0, len(small), lambda i: _joined(small[i]))
+    for (first, owner), end in zip(plan.owners, ends, strict=True):
+        frames = plan.frames[first:end]
+        how = shared
+        if owner:
+            how = chooser.choose(owner, len(frames), lambda i, of=frames: _joined(of[i]))  # type: ignore[misc]
+        places += _write_alike(writer, frames, batch_bytes, chooser, how)
+    return places
+
+
+def _write_alike(
+    writer: ContainerWriter,
+    frames: Sequence[Sequence[Block]],
+    batch_bytes: int,
+    chooser: DictionaryChooser,
+    how: How,
+) -> list[tuple[int, int]]:
+    """Write frames that are compressed in one way."""
+    compressors = chooser.compressors(how)
     places: list[tuple[int, int]] = []
     batch: list[bytes] = []
     size = 0
     for blocks in frames:
-        raw = blocks[0].data if len(blocks) == 1 else b"".join([block.data for block in blocks])
-        batch.append(raw)
-        size += len(raw)
+        batch.append(_joined(blocks))
+        size += len(batch[-1])
         if size >= batch_bytes:
-            places += writer.put(batch)
+            places += writer.put(batch, compressors, how.dictionary)
             batch = []
             size = 0
     if batch:
-        places += writer.put(batch)
+        places += writer.put(batch, compressors, how.dictionary)
     return places
 
 
-class _PageWriter:
+class PageWriter:
     """Gathers directories into pages and pages into the index."""
 
     def __init__(self, writer: ContainerWriter, options: StoreOptions) -> None:
@@ -148,16 +193,21 @@ class _PageWriter:
         self._first_sids = array("Q")
         self._offsets = array("Q")
         self._lengths = array("I")
+        self._all_sids = array("Q")
 
-    def add(self, sid: int, directory: bytes) -> None:
-        if self._filled and self._filled + len(directory) > self._page_bytes:
+    def add(self, sid: int, directories: Sequence[bytes]) -> None:
+        """The directories of a stream, which stay in one page. Streams come in ascending order."""
+        size = sum([len(directory) for directory in directories])
+        if self._filled and self._filled + size > self._page_bytes:
             self._close_page()
         if not self._sids:
             self._first_sids.append(sid)
-        self._sids.append(sid)
-        self._filled += len(directory)
-        self._ends.append(self._filled)
-        self._directories.append(directory)
+        self._all_sids.append(sid)
+        for directory in directories:
+            self._sids.append(sid)
+            self._filled += len(directory)
+            self._ends.append(self._filled)
+            self._directories.append(directory)
 
     def finish(self) -> tuple[bytes, int]:
         """The index, and how many pages there are."""
@@ -166,7 +216,8 @@ class _PageWriter:
         self._write_pages()
         n = len(self._first_sids)
         columns = (self._first_sids, self._offsets, self._lengths)
-        return COUNT.pack(n, 0) + b"".join([column.tobytes() for column in columns]), n
+        bits = sidfilter.build(self._all_sids.tobytes())
+        return b"".join([COUNT.pack(n, 0), *[column.tobytes() for column in columns], bits]), n
 
     def _close_page(self) -> None:
         head = COUNT.pack(len(self._sids), 0) + self._sids.tobytes() + self._ends.tobytes()
@@ -220,7 +271,10 @@ class Segment:
         number: int,
         dictionaries: Mapping[int, bytes],
         cache: BlockCache,
+        unread: Callable[[File], None] | None = None,
     ) -> None:
+        """``unread`` gets the open file when nobody reads it any more; else it is closed then."""
+        self._unread = unread
         self.number = number
         self.path = path
         self._cache = cache
@@ -231,17 +285,23 @@ class Segment:
         self.raw_bytes = footer.counts[5]
         index = self._container.index()
         n = COUNT.unpack_from(index)[0] if len(index) >= COUNT.size else 0
-        if len(index) != COUNT.size + 20 * n or n != footer.counts[0]:
+        end = COUNT.size + 20 * n
+        if len(index) < end + sidfilter.BYTES_MIN or n != footer.counts[0]:
             raise Corruption(path, footer.index_offset, "the index has the wrong length")
         self._first_sids = array("Q", index[COUNT.size : COUNT.size + 8 * n])
         self._offsets = array("Q", index[COUNT.size + 8 * n : COUNT.size + 16 * n])
-        self._lengths = array("I", index[COUNT.size + 16 * n :])
+        self._lengths = array("I", index[COUNT.size + 16 * n : end])
+        self.filter = index[end:]
 
     def __del__(self) -> None:
-        """Close with the last reference; one that was never opened has nothing to close."""
-        container = getattr(self, "_container", None)
-        if container is not None:
+        """With the last reference; one that was never opened has nothing to close."""
+        container: Container | None = getattr(self, "_container", None)
+        if container is None:
+            return
+        if self._unread is None:
             container.close()
+        else:
+            self._unread(container.file)
 
     @property
     def size(self) -> int:
@@ -250,18 +310,29 @@ class Segment:
     @property
     def index_bytes(self) -> int:
         """What the open segment holds in memory."""
-        return 600 + 20 * len(self._offsets)
+        return 600 + 20 * len(self._offsets) + len(self.filter)
 
-    def run(self, sid: int) -> Run | None:
-        """The index of a stream's blocks here; None if it has none."""
+    @property
+    def stored_share(self) -> float:
+        """What a byte of an entry takes on the disk."""
+        return self.size / max(self.raw_bytes, 1)
+
+    def runs(self, sid: int) -> list[Run]:
+        """The indexes of a stream's blocks here, ascending by position; none if it is not here."""
         i = bisect_right(self._first_sids, sid) - 1
         if i < 0:
-            return None
+            return []
         page = self._page(i)
-        at = bisect_left(page.sids, sid)
-        if at == len(page.sids) or page.sids[at] != sid:
-            return None
-        return self._run(page, at, i)
+        first = bisect_left(page.sids, sid)
+        return [self._run(page, at, i) for at in range(first, bisect_right(page.sids, sid))]
+
+    def stored_frame(self, offset: int, length: int) -> bytes:
+        """A frame of blocks as it lies in the file, checked."""
+        return self._container.stored(offset, length)
+
+    def decompress(self, frame: bytes, offset: int) -> bytes:
+        """The wire bytes in a frame that ``stored_frame`` gave."""
+        return self._container.decompress(frame, offset)
 
     def all_runs(self) -> Iterator[tuple[int, Run]]:
         """Every stream and the index of its blocks, ascending by sid."""

@@ -21,14 +21,17 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Self
 
 from lsmstore import rows
 from lsmstore.block import Block, Run
 from lsmstore.cache import BlockCache
+from lsmstore.compaction import Choice, Kind, choose, debt_bytes
+from lsmstore.compactor import Compaction
 from lsmstore.errors import Corruption, DiskFull, Locked, StorageError, translate
-from lsmstore.flush import Files, Flush, row_path, segment_path
+from lsmstore.files import Files, row_path, segment_path
+from lsmstore.flush import Flush
 from lsmstore.fs import Bytes, File, FileSystem
 from lsmstore.health import Health
 from lsmstore.logfile import FILL_SUFFIX, SPARE_SUFFIX, Head, live_path, numbers, spare_path
@@ -43,12 +46,15 @@ from lsmstore.manifest import (
 )
 from lsmstore.options import StoreOptions
 from lsmstore.recovery import LogReader
-from lsmstore.rowfile import RowFile
 from lsmstore.segment import Segment
-from lsmstore.version import Version
+from lsmstore.version import Edit, Version
 from lsmstore.wal import Log, LogFile, Spare
 
 LOCK: Final = "LOCK"
+
+
+def _first_pos(run: Run) -> int:
+    return run.first_pos
 
 
 class Store:
@@ -81,7 +87,11 @@ class Store:
         self.replayed_bytes = 0
         self.flushes = 0
         self.flush_bytes = 0
-        self.rows_merged = 0
+        self._compaction: Compaction | None = None
+        self.compactions = dict.fromkeys(Kind, 0)
+        self.compaction_read_bytes = 0
+        self.compaction_written_bytes = 0
+        self.compaction_memory_bytes = 0
         self._files = Files(
             fs,
             self._seg_directory,
@@ -129,19 +139,20 @@ class Store:
     def _open_files(self) -> None:
         files = self._files
         for meta in self._version.segments.values():
-            path = segment_path(self._seg_directory, meta.number)
-            segment = Segment(self._fs, path, meta.number, self._version.dictionaries, files.cache)
+            segment = files.open_segment(meta.number)
             if segment.size != meta.bytes:
-                raise Corruption(path, segment.size, f"the manifest says {meta.bytes} bytes")
+                raise Corruption(
+                    segment.path, segment.size, f"the manifest says {meta.bytes} bytes"
+                )
             files.segments[meta.number] = segment
         for row_meta in self._version.rows_newest_first():
-            path = row_path(self._seg_directory, row_meta.number)
-            rowfile = RowFile(
-                self._fs, path, row_meta.number, self._version.dictionaries, files.cache
-            )
+            rowfile = files.open_rows(row_meta.number)
             if rowfile.size != row_meta.bytes:
-                raise Corruption(path, rowfile.size, f"the manifest says {row_meta.bytes} bytes")
+                raise Corruption(
+                    rowfile.path, rowfile.size, f"the manifest says {row_meta.bytes} bytes"
+                )
             files.row_files.append(rowfile)
+        files.changed()
 
     def replay(self) -> Iterator[tuple[int, bytes]]:
         """(first position, payload) of each frame that holds a record above the floor.
@@ -199,7 +210,7 @@ class Store:
         self._replayed = True
         self._remove_leftovers()
         self._log.release(version.floor_lsn)
-        self._files.remove_obsolete()
+        self._files.tidy(len(self._files.obsolete))
 
     def _find_spares(self) -> list[Spare]:
         """Whole spares of a useful size; other files that wait for use are removed."""
@@ -257,13 +268,19 @@ class Store:
                 self._log.close()
                 self._manifest.close()
                 if self._health.failure is None:
-                    self._files.remove_obsolete()
+                    if self._compaction is not None:
+                        self._compaction.abandon()
+                    self._files.tidy(len(self._files.obsolete))
         finally:
             if self._replayed:
                 self._log.abandon()
                 self._manifest.abandon()
+            self._compaction = None
             self._files.segments.clear()
             self._files.row_files.clear()
+            self._files.changed()
+            while self._files.unread:
+                self._files.unread.popleft().close()
             self._lock.close()
 
     # -- the log --------------------------------------------------------------------------------
@@ -314,11 +331,16 @@ class Store:
     @property
     def spare_wanted(self) -> bool:
         """Whether ``prepare_spare`` should be called soon."""
-        return self._log.spare_wanted or bool(self._files.obsolete)
+        return self._log.spare_wanted or self._files.is_untidy
+
+    @property
+    def is_untidy(self) -> bool:
+        """Whether files wait to be removed; ``prepare_spare`` removes a few."""
+        return self._files.is_untidy
 
     def prepare_spare(self) -> bool:
         """Remove files that are no longer needed and reserve the next log file. For a thread."""
-        self._files.remove_obsolete()
+        self._files.tidy()
         return self._log.prepare_spare()
 
     # -- reading --------------------------------------------------------------------------------
@@ -335,13 +357,10 @@ class Store:
         """The block indexes of a stream, ascending by position."""
         found: list[Run] = []
         dead = self._version.dead
-        for number in sorted(self._files.segments):
-            if sid in dead.get(number, ()):
-                continue
-            run = self._files.segments[number].run(sid)
-            if run is not None:
-                found.append(run)
-        return found
+        for segment in self._files.holders(sid):
+            if sid not in dead.get(segment.number, ()):
+                found += segment.runs(sid)
+        return sorted(found, key=_first_pos)
 
     def read_block(self, run: Run, index: int) -> Block:
         """A block from the disk. May run on a thread."""
@@ -373,24 +392,92 @@ class Store:
         self._manifest.append(flush.edit)
         if flush.segment is not None:
             files.segments[flush.segment.number] = flush.segment
-        kept = [file for file in files.row_files if file not in flush.merged]
-        files.row_files = kept if flush.row_file is None else [flush.row_file, *kept]
-        files.obsolete += [file.path for file in flush.merged]
+        if flush.row_file is not None:
+            files.row_files.insert(0, flush.row_file)
         files.obsolete += [files.segments.pop(number).path for number in flush.dropped]
-        flush.remember_marks()
+        files.changed()
         self.flushes += 1
         self.flush_bytes += flush.bytes_written
-        self.rows_merged += len(flush.merged)
         self._log.release(flush.floor_lsn)
+        self._roll_manifest()
+
+    def _roll_manifest(self) -> None:
         if self._manifest.size > self.options.manifest_bytes_max:
             with contextlib.suppress(DiskFull):  # the longer one goes on serving
                 self._manifest.roll()
+
+    # -- compaction -----------------------------------------------------------------------------
+
+    @property
+    def is_flushing(self) -> bool:
+        """Whether a flush has begun: a merge is not installed then."""
+        return self._flush is not None
+
+    def begin_compaction(
+        self, cuts: Mapping[int, Sequence[int]] | None = None
+    ) -> Compaction | None:
+        """What is to be merged next, ready to run; None if there is nothing.
+
+        Segments in which nothing is alive are dropped here and now. ``cuts``: by sid, positions at
+        which runs must end (lsmstore/merge.py). REQUIRES: no flush is under way.
+        """
+        self._health.check()
+        if self._compaction is not None or self._flush is not None:
+            raise StorageError("a flush or a merge is under way")
+        choice = choose(self._version, self.options)
+        while choice is not None and choice.kind is Kind.DROP:
+            self._drop(choice)
+            choice = choose(self._version, self.options)
+        if choice is None:
+            return None
+        self._compaction = Compaction(
+            self._files, choice, cuts or {}, self._install_merge, self._compaction_ended
+        )
+        return self._compaction
+
+    def _compaction_ended(self) -> None:
+        self._compaction = None
+
+    def _drop(self, choice: Choice) -> None:
+        edit = Edit()
+        for number in choice.files:
+            edit.drop_segment(number)
+        self._manifest.append(edit)
+        files = self._files
+        files.obsolete += [files.segments.pop(number).path for number in choice.files]
+        files.changed()
+        self.compactions[Kind.DROP] += len(choice.files)
+
+    def _install_merge(self, merge: Compaction) -> None:
+        """Name the files of a merge in the manifest, then let go of what they replace."""
+        if self._flush is not None:
+            raise StorageError("a flush is under way")
+        files, choice = self._files, merge.choice
+        self._manifest.append(merge.edit)
+        if choice.kind is Kind.ROWS:
+            at = [file.number for file in files.row_files].index(choice.files[0])
+            end = at + len(choice.files)
+            files.obsolete += [file.path for file in files.row_files[at:end]]
+            files.row_files[at:end] = [] if merge.row_file is None else [merge.row_file]
+        else:
+            for segment in merge.segments:
+                files.segments[segment.number] = segment
+            for number in choice.files:
+                if number in files.segments and number not in self._version.segments:
+                    files.obsolete.append(files.segments.pop(number).path)
+            files.oldest_end.clear()
+            files.changed()
+        self.compactions[choice.kind] += 1
+        self.compaction_memory_bytes = max(self.compaction_memory_bytes, merge.result.memory_bytes)
+        self.compaction_read_bytes += merge.input_bytes
+        self.compaction_written_bytes += merge.output_bytes
+        self._roll_manifest()
 
     # -- looking at it --------------------------------------------------------------------------
 
     def stats(self) -> dict[str, int]:
         """Figures for INFO."""
-        log, files = self._log, self._files
+        log, files, segments = self._log, self._files, self._version.segments
         return {
             "epoch": log.epoch,
             "floor_lsn": self._version.floor_lsn,
@@ -407,10 +494,17 @@ class Store:
             "replayed_bytes": self.replayed_bytes,
             "flushes": self.flushes,
             "flush_bytes_written": self.flush_bytes,
-            "row_files_merged": self.rows_merged,
+            **{f"compactions_{kind.value}": n for kind, n in self.compactions.items()},
+            "compaction_bytes_read": self.compaction_read_bytes,
+            "compaction_bytes_written": self.compaction_written_bytes,
+            "compaction_memory_bytes": self.compaction_memory_bytes,
+            "compaction_debt_bytes": debt_bytes(self._version, self.options),
             "manifest_bytes_written": self._manifest.bytes_written,
             "manifest_syncs": self._manifest.syncs,
+            "dictionaries": len(self._version.dictionaries),
             "segments": len(files.segments),
+            "segments_of_one_stream": len([meta for meta in segments.values() if meta.sid]),
+            "segment_garbage_bytes": sum(map(self._version.garbage_bytes, segments)),
             "segment_bytes": sum([segment.size for segment in files.segments.values()]),
             "segment_entries": sum([segment.entries for segment in files.segments.values()]),
             "row_files": len(files.row_files),

@@ -9,11 +9,17 @@ manifest::
     2 FLOOR        from u64 | to u64            ``from`` must be the present floor: no hole can open
     3 NEXT_FILE    number u64
     4 ADD_SEGMENT  number u64 | bytes u64 | after_lsn u64 | upto_lsn u64 | streams u64 | entries u64
+                   | sid u64 (the one stream it is for, 0: any) | large...
     5 DROP_SEGMENT number u64
     6 ADD_ROWS     number u64 | age u64 | bytes u64 | after_lsn u64 | upto_lsn u64 | rows u64
     7 DROP_ROWS    number u64
     8 DICTIONARY   id u32 | bytes
-    9 DEAD         segment u64 | sid u64...     streams of which nothing in the segment is alive
+    9 DEAD         segment u64 | bytes u64 | sid u64...
+                   streams of which nothing in the segment is alive, and what they take there
+    10 WASTE       segment u64 | sid u64 | bytes u64    of a large run, so much is dead
+
+    large := sid u64 | bytes u64 | blanked u64          a stream that takes much of the segment, and
+                                                        how many of its deleted entries are blanked
 
 All numbers are little-endian. (``after_lsn``, ``upto_lsn``] is the interval of log positions whose
 effects a file holds. ``age`` orders row files: of two files with one key the one of the higher age
@@ -37,12 +43,24 @@ ADD_ROWS: Final = 6
 DROP_ROWS: Final = 7
 DICTIONARY: Final = 8
 DEAD: Final = 9
+WASTE: Final = 10
 
 _OP: Final = struct.Struct("<BI")
 _ONE: Final = struct.Struct("<Q")
 _TWO: Final = struct.Struct("<QQ")
+_THREE: Final = struct.Struct("<QQQ")
 _SIX: Final = struct.Struct("<QQQQQQ")
+_SEVEN: Final = struct.Struct("<QQQQQQQ")
 _ID: Final = struct.Struct("<I")
+
+
+class LargeRun(NamedTuple):
+    """A stream that takes much of a segment."""
+
+    sid: int
+    bytes: int
+    blanked: int
+    """Deleted entries of it whose values are gone from the segment already."""
 
 
 class SegmentMeta(NamedTuple):
@@ -54,6 +72,9 @@ class SegmentMeta(NamedTuple):
     upto_lsn: int
     streams: int
     entries: int
+    sid: int = 0
+    """The one stream that the segment is for; 0 if it is shared."""
+    large: tuple[LargeRun, ...] = ()
 
 
 class RowFileMeta(NamedTuple):
@@ -88,7 +109,8 @@ class Edit:
         self._put(NEXT_FILE, _ONE.pack(number))
 
     def add_segment(self, meta: SegmentMeta) -> None:
-        self._put(ADD_SEGMENT, _SIX.pack(*meta))
+        large = [_THREE.pack(*run) for run in meta.large]
+        self._put(ADD_SEGMENT, _SEVEN.pack(*meta[:7]) + b"".join(large))
 
     def drop_segment(self, number: int) -> None:
         self._put(DROP_SEGMENT, _ONE.pack(number))
@@ -102,8 +124,11 @@ class Edit:
     def dictionary(self, dictionary_id: int, content: bytes) -> None:
         self._put(DICTIONARY, _ID.pack(dictionary_id) + content)
 
-    def dead(self, segment: int, sids: Iterable[int]) -> None:
-        self._put(DEAD, _ONE.pack(segment) + array("Q", sids).tobytes())
+    def dead(self, segment: int, size: int, sids: Iterable[int]) -> None:
+        self._put(DEAD, _TWO.pack(segment, size) + array("Q", sids).tobytes())
+
+    def waste(self, segment: int, sid: int, size: int) -> None:
+        self._put(WASTE, _THREE.pack(segment, sid, size))
 
 
 @dataclass
@@ -118,6 +143,10 @@ class Version:
     row_files: dict[int, RowFileMeta] = field(default_factory=dict)
     dictionaries: dict[int, bytes] = field(default_factory=dict)
     dead: dict[int, set[int]] = field(default_factory=dict)
+    dead_bytes: dict[int, int] = field(default_factory=dict)
+    """What the dead streams of a segment take there."""
+    waste: dict[int, dict[int, int]] = field(default_factory=dict)
+    """By segment and sid: how much of a large run is dead while the rest lives."""
 
     def apply(self, edit: bytes) -> None:
         """Apply an edit; ``ValueError`` if it does not follow from this state."""
@@ -146,12 +175,15 @@ class Version:
         elif kind == NEXT_FILE:
             (self.next_file,) = _ONE.unpack(body)
         elif kind == ADD_SEGMENT:
-            segment = SegmentMeta(*_SIX.unpack(body))
+            large = tuple(map(LargeRun._make, _THREE.iter_unpack(body[_SEVEN.size :])))
+            segment = SegmentMeta(*_SEVEN.unpack_from(body))._replace(large=large)
             self.segments[segment.number] = segment
         elif kind == DROP_SEGMENT:
             (number,) = _ONE.unpack(body)
             del self.segments[number]
             self.dead.pop(number, None)
+            self.dead_bytes.pop(number, None)
+            self.waste.pop(number, None)
         elif kind == ADD_ROWS:
             rows = RowFileMeta(*_SIX.unpack(body))
             self.row_files[rows.number] = rows
@@ -161,8 +193,19 @@ class Version:
         elif kind == DICTIONARY:
             self.dictionaries[_ID.unpack_from(body)[0]] = body[_ID.size :]
         elif kind == DEAD:
-            (number,) = _ONE.unpack_from(body)
-            self.dead.setdefault(number, set()).update(memoryview(body)[8:].cast("Q"))
+            number, size = _TWO.unpack_from(body)
+            if number not in self.segments:
+                raise ValueError(f"streams died in segment {number}, which is not there")
+            self.dead.setdefault(number, set()).update(memoryview(body)[_TWO.size :].cast("Q"))
+            self.dead_bytes[number] = self.dead_bytes.get(number, 0) + size
+            wasted = self.waste.get(number, {})
+            for sid in memoryview(body)[_TWO.size :].cast("Q"):
+                wasted.pop(sid, None)
+        elif kind == WASTE:
+            number, sid, size = _THREE.unpack(body)
+            if number not in self.segments:
+                raise ValueError(f"waste in segment {number}, which is not there")
+            self.waste.setdefault(number, {})[sid] = size
         else:
             raise ValueError(f"operation {kind} is unknown")
 
@@ -179,8 +222,15 @@ class Version:
         for dictionary_id, content in self.dictionaries.items():
             edit.dictionary(dictionary_id, content)
         for number, sids in self.dead.items():
-            edit.dead(number, sorted(sids))
+            edit.dead(number, self.dead_bytes[number], sorted(sids))
+        for number, wasted in self.waste.items():
+            for sid, size in wasted.items():
+                edit.waste(number, sid, size)
         return edit
+
+    def garbage_bytes(self, number: int) -> int:
+        """About how much of a segment is dead."""
+        return self.dead_bytes.get(number, 0) + sum(self.waste.get(number, {}).values())
 
     def rows_newest_first(self) -> list[RowFileMeta]:
         """Row files in the order in which they are asked."""

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from cluster.slots import key_slot
+from lsmstore.compactor import Runner
 from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
@@ -36,7 +37,7 @@ from respserver.scan import Args
 from respserver.scripting.scripts import Scripts
 from respserver.session import Session
 from respserver.settings import Config
-from respserver.spec import table_at
+from respserver.spec import commands_at
 from respserver.stats import ServerStats
 from respserver.sweeper import Sweeper
 from respserver.upkeep import Upkeep
@@ -99,7 +100,9 @@ class Engine:
         clock: Clock,
         skin: Skin,
         releaser: type[Releaser] = Releaser,
+        runner: Runner | None = None,
     ) -> None:
+        """``runner`` merges the files of the store; without one they are not merged."""
         self.store = store
         self.config = config
         self.clock = clock
@@ -128,7 +131,7 @@ class Engine:
         args = Args()
         self.verbs = Verbs(args, self.journal, self.keyspace, self.on_change, self._make_room)
         self.verbs.redis_level = level_of(config.redis_version)
-        self.table = table_at(self.verbs.redis_level)
+        self.table = commands_at(self.verbs.redis_level)
         self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._stalled: set[int] = set()
@@ -154,6 +157,7 @@ class Engine:
             self._log_room_changed,
             self._set_timer,
             self._fail,
+            runner,
         )
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
         self.sweeper = Sweeper(self.keyspace, self.journal, clock, self._make_room)
@@ -198,6 +202,7 @@ class Engine:
         try:
             self.store.sync()
             self.releaser.release_held()
+            self.upkeep.compacting.stop()
             wait_for_threads()
             self.store.close()
             self.failed = True  # what still comes in is not served
@@ -536,6 +541,7 @@ class Engine:
             "pending_bytes": sum(group.pending.bytes_used for group in groups),
             "memtable_bytes": self.journal.memtable_bytes,
             "memtable_flushes": self.upkeep.flushes,
+            "compaction_failures": self.upkeep.compacting.failures,
             "block_cache_bytes": self.keyspace.cache.held_bytes,
             "block_cache_loads": self.keyspace.cache.loads,
             "recovered_records": self.recovered,

@@ -18,6 +18,7 @@ import uvloop
 from lsmstore.errors import StorageError
 from lsmstore.fs import OsFS
 from lsmstore.options import StoreOptions
+from lsmstore.runner import ChildRunner
 from lsmstore.store import Store
 from respserver.clock import SystemClock
 from respserver.engine import Engine
@@ -52,7 +53,8 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     except (StorageError, OSError) as error:
         raise StartupError(f"cannot open the data directory {directory}: {error}") from error
     try:
-        engine = Engine(store, config, SystemClock(), skin)
+        runner = ChildRunner("streams.mergeworker")
+        engine = Engine(store, config, SystemClock(), skin, runner=runner)
         engine.recover()
     except (StorageError, RecordError, OSError) as error:
         raise StartupError(f"cannot recover from {directory}: {error}") from error

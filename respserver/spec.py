@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from respserver.keyspec import AnyKeySpec
@@ -156,6 +157,12 @@ def table_at(level: int, specs: Table = TABLE) -> Table:
         for word, spec in specs.items()
         if level_of(spec.since) <= level
     }
+
+
+@cache
+def commands_at(level: int) -> Table:
+    """All commands of the version of that level; not to be changed."""
+    return table_at(level)
 
 
 def lookup(table: Table, argv: Sequence[bytes]) -> CommandSpec | None:

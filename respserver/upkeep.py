@@ -1,11 +1,12 @@
-"""Work in the background of the tick: flushes of the memtable, log files zero-filled ahead, keys
-that expire.
+"""Work in the background of the tick: flushes, merges, log files zero-filled ahead, keys that
+expire.
 
 Rules: a flush is planned on the loop in slices of half a millisecond, longer ones where the
 memtable fills up again meanwhile, so that writers slow down instead of stopping; it is written on
 a thread and installed on the loop; one at a time. One that finds the disk full is taken back and
 tried again later; until then nobody waits for it: writers are refused once the log is full, too, or
-the memtable is beyond all measure. No Python loop runs on a thread.
+the memtable is beyond all measure. What was deleted is flushed soon even if the memtable has room:
+only a flush gives space back. Merges: respserver/compacting.py.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from lsmstore.compactor import Runner
 from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver.clock import Clock
+from respserver.compacting import Compacting
 from respserver.expiry import Expiry
 from respserver.release import Threads
 from streams.flush import FlushJob
@@ -24,6 +27,8 @@ from streams.keyspace import Keyspace
 
 SLICE_S = 0.0005
 RETRY_MS = 1000
+RECLAIM_MS = 10_000
+SHED_BYTES = 16 << 20
 BEHIND = 4
 BEHIND_FULL_DISK = 16
 PRESSURE_SLICES = 8
@@ -51,6 +56,7 @@ class Upkeep:
         log_room_changed: Callable[[], None],
         set_timer: Callable[[], None],
         fail: Callable[[BaseException], None],
+        runner: Runner | None,
     ) -> None:
         self._keyspace = keyspace
         self._journal = journal
@@ -69,6 +75,8 @@ class Upkeep:
         self._retry_ms: int | None = None
         self._waiting: list[Callable[[], None]] = []
         self._served: list[Callable[[], None]] = []
+        self._reclaim_ms: int | None = None
+        self.compacting = Compacting(keyspace, clock, loop, runner, begin_tick, set_timer, fail)
         self.memtable_limit_bytes = 0
         self.flushes = 0
 
@@ -81,8 +89,11 @@ class Upkeep:
 
     def step(self) -> None:
         """One slice. REQUIRES: the journal's tick is over. Raises StorageError."""
-        if self._job is not None or self._flush_wanted():
+        if self._job is not None or (self._flush_wanted() and not self.compacting.is_waiting):
             self._step_flush()
+        if self.compacting.step(self._job is not None):
+            self._loop.call_soon(self._begin_tick)
+        self._note_garbage()
         if self._keyspace.is_crowded:
             self._keyspace.make_room(self._in_flight())
         if not self._spare_running and self._store.spare_wanted:
@@ -104,13 +115,18 @@ class Upkeep:
 
     def next_deadline_ms(self) -> int | None:
         """When a flush that found the disk full is tried again; None once that is due."""
-        if self._job is not None or self._retry_ms is None:
-            return None
-        return self._retry_ms if self._clock.monotonic_ms() < self._retry_ms else None
+        merge_ms = self.compacting.next_deadline_ms()
+        flush_ms = self._reclaim_ms if self._retry_ms is None else self._retry_ms
+        if self._job is not None:
+            flush_ms = None
+        known = [at for at in (merge_ms, flush_ms) if at is not None]
+        now_ms = self._clock.monotonic_ms()
+        return min([at for at in known if at > now_ms], default=None)
 
     def on_timer(self, now_ms: int) -> None:
-        """Try again if it is time."""
-        if self._job is None and self._retry_ms is not None and now_ms >= self._retry_ms:
+        """Try again, or begin, what is due."""
+        due = [self._reclaim_ms if self._retry_ms is None else self._retry_ms]
+        if any(at is not None and now_ms >= at for at in due) or self.compacting.is_due:
             self._begin_tick()
 
     def _slice_s(self) -> float:
@@ -124,7 +140,16 @@ class Upkeep:
     def _flush_wanted(self) -> bool:
         if self._retry_ms is not None:
             return self._clock.monotonic_ms() >= self._retry_ms
+        if self._reclaim_ms is not None and self._clock.monotonic_ms() >= self._reclaim_ms:
+            return True
         return self._asked or self._journal.memtable_bytes > self.memtable_limit_bytes
+
+    def _note_garbage(self) -> None:
+        """What was deleted is given back by a flush, and nobody may ever fill the memtable."""
+        much = self._keyspace.has_garbage or self._journal.shed_bytes > SHED_BYTES
+        if self._reclaim_ms is None and self._job is None and much:
+            self._reclaim_ms = self._clock.monotonic_ms() + RECLAIM_MS
+            self._set_timer()
 
     def _step_flush(self) -> None:
         if self._job is None:
@@ -132,6 +157,7 @@ class Upkeep:
                 return
             self._asked = False
             self._served, self._waiting = self._waiting, []
+            self._reclaim_ms = None
             self._job = FlushJob(self._keyspace, self._store, self._journal)
             self._planned = False
         if self._planned:
@@ -170,6 +196,7 @@ class Upkeep:
         served, self._served = self._served, []
         for then in served:
             then()
+        self.compacting.look()
         self._begin_tick()
 
     def _prepare_spare(self) -> None:
@@ -181,5 +208,7 @@ class Upkeep:
                 self._fail(error)
                 return
             self._log_room_changed()
+            if error is None and self._store.is_untidy:
+                self._begin_tick()
 
         self._loop.in_thread(self._store.prepare_spare, done)

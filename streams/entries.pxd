@@ -27,6 +27,7 @@ cdef class Entries:
     cdef bint is_deleted(self, uint64_t pos) noexcept
     cdef uint64_t next_live(self, uint64_t pos) noexcept
     cdef uint64_t previous_live(self, uint64_t pos) noexcept
+    cdef uint64_t cold_bytes(self, uint64_t start, uint64_t end) noexcept
     cdef Block block_at(self, uint64_t pos)
     cdef Block resident_block(self, uint64_t pos)
     cdef uint64_t seek(self, uint64_t ms, uint64_t seq) except? 0xFFFFFFFFFFFFFFFF

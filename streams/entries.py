@@ -49,6 +49,69 @@ class Entries:
             self.first_known = True
         return 0
 
+    def cold_bytes(self, start, end):
+        """About how many wire bytes the entries of [start, end) have in segments."""
+        first: Run
+        last: Run
+        if len(self.runs) == 0:
+            return 0
+        first = self.runs[0]
+        last = self.runs[len(self.runs) - 1]
+        if end > last.end_pos:
+            end = last.end_pos
+        if start >= end:
+            return 0
+        return (end - start) * (first.raw_lens[0] // first.first_ordinals[1])
+
+    def reads_any(self, segments: frozenset[int]) -> bool:
+        """Whether some of the runs are in these segments."""
+        run: Run
+        for run in self.runs:
+            if run.segment.number in segments:
+                return True
+        return False
+
+    def replace_runs(self, runs: list[Run], replaced: frozenset[int]) -> list[Run]:
+        """A merge has put runs of these segments elsewhere; ``runs`` are all there are now.
+
+        Blocks in memory move along where the new run has the same ones. Returns the new runs.
+        """
+        old: Run
+        new: Run
+        i: uint32_t
+        j: uint32_t
+        block: Block
+        held: dict = {}
+        for old in self.runs:
+            held[(old.segment.number, old.first_pos)] = old
+        taken: list = []
+        fresh: list = []
+        for new in runs:
+            if new.end_pos <= self.mark_pos:
+                continue
+            kept = held.get((new.segment.number, new.first_pos))
+            taken.append(new if kept is None else kept)
+            if kept is None:
+                fresh.append(new)
+        for old in self.runs:
+            if old.segment.number not in replaced:
+                continue
+            for i in range(old.n_blocks):
+                block = old.blocks[i]
+                if block is None:
+                    continue
+                for new in fresh:
+                    if new.first_pos <= block.first_pos < new.end_pos:
+                        j = new.block_at_pos(block.first_pos)
+                        if (
+                            new.first_pos + new.first_ordinals[j] == block.first_pos
+                            and new.raw_lens[j] == old.raw_lens[i]
+                            and new.block_count(j) == block.count
+                        ):
+                            new.blocks[j] = block
+        self.runs = taken
+        return fresh
+
     def resident_block(self, pos):
         """The block that holds ``pos`` if it is in memory, else None."""
         block: Block = self.tail

@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 
 from sortedcontainers import SortedDict
 
-from lsmstore.flush import GONE
+from lsmstore.marks import GONE
 from lsmstore.store import Store
-from streams import rowkeys
+from streams import lending, rowkeys
 from streams.group import Group
 from streams.journal import Journal
 from streams.keyrow import KeyRow
 from streams.keyspace import Keyspace
-from streams.stream import Stream, bases_of
+from streams.loading import load_entries
+from streams.stream import Stream, bases_of, span_of
 
 ROWS_PER_SLICE = 256
 
@@ -32,6 +33,7 @@ class Written:
     """What of a stream was put into a flush, so that it can be taken back."""
 
     stream: Stream
+    mark_pos: int
     chunks: list[tuple[Group, list[int]]] = field(default_factory=list)
     dropped_gids: list[int] = field(default_factory=list)
     dropped_pages: list[int] = field(default_factory=list)
@@ -53,12 +55,16 @@ class FlushJob:
         }
         self._written: dict[int, Written] = {}
         self._lent = {
-            (base, stream.sid) for stream in self._waiting.values() for base, _ in stream.bases
+            (base, stream.sid): end
+            for stream in self._waiting.values()
+            for base, end in stream.bases
         }
         self._returned: set[tuple[int, int]] = set()
+        self._shared: set[int] = set()  # streams whose marks depend on others, too
         self._journal = journal
         self._memtable_bytes = journal.memtable_bytes
         journal.memtable_bytes = 0
+        journal.shed_bytes = 0
         keyspace.frozen = keyspace.rows
         keyspace.rows = SortedDict()
         self._dead = keyspace.dead_sids
@@ -89,10 +95,10 @@ class FlushJob:
             stream = written.stream
             if stream.dropped:
                 continue
-            for run in self._store.runs(sid):
-                if not stream.runs or run.first_pos >= stream.runs[-1].end_pos:
-                    stream.install_run(run)
-                    self._keyspace.cache.adopt(run)
+            run = self.flush.run(sid)
+            if run is not None:
+                stream.install_run(run)
+                self._keyspace.cache.adopt(run)
 
     def abort(self) -> None:
         """The disk is full, and the store has removed the files: make all of it dirty again."""
@@ -137,6 +143,7 @@ class FlushJob:
         for sid in self._dead:  # recovery may have loaded them before it knew of their end
             self._waiting.pop(sid, None)
             self._keyspace.forget(sid)
+            self._return_bases(sid)
         for n, (row_key, frozen) in enumerate(self._keyspace.frozen.items(), 1):
             self.flush.add_row(row_key, frozen)
             if n % ROWS_PER_SLICE == 0:
@@ -145,12 +152,14 @@ class FlushJob:
             self._write(self._waiting.popitem()[1])
             yield True
         self._keyspace.before_drop = _ignore
-        dead = set(self._dead)
         for sid in self._dead:
-            self._bury(sid, dead)
             for kind in (b"S", b"G", b"P", b"X", b"I"):
                 for row_key, _ in self._store.scan_rows(*rowkeys.sid_bounds(kind, sid)):
                     self.flush.add_row(row_key, None)
+            yield True
+        dead = set(self._dead)
+        for sid in self._shared | dead:
+            self._mark_shared(sid, sid in dead)
             yield True
 
     def _rows_of(self, ns: int) -> Iterator[tuple[bytes, KeyRow | None]]:
@@ -175,40 +184,64 @@ class FlushJob:
             expiry_row = rowkeys.expiry_row(row.expires_ms, ns, name)
             self._keyspace.frozen[expiry_row] = None
 
-    def _bury(self, sid: int, dead: set[int]) -> None:
-        """Mark the entries of a dead stream as gone, unless copies share them; and those of the
-        dead that only this one shared.
-        """
+    def _return_bases(self, sid: int) -> None:
+        """A dead stream needs nothing more of what it shared."""
         header = self._store.get_row(rowkeys.header_row(sid))
-        bases = [] if header is None else [base for base, _ in bases_of(header)]
-        for base in bases:
+        for base, _ in [] if header is None else bases_of(header):
             self._returned.add((base, sid))
+            self._shared.add(base)
             self.flush.add_row(rowkeys.lent_row(base, sid), None)
-        for one in (sid, *bases):
-            if one in dead or self._store.get_row(rowkeys.header_row(one)) is None:
-                if not self._is_lent(one):
-                    self.flush.add_mark(one, GONE)
 
-    def _is_lent(self, sid: int) -> bool:
-        """Whether copies share a stream's segments."""
+    def _copies(self, sid: int) -> dict[int, int]:
+        """Which copies share a stream's segments, and up to where."""
         stored = self._store.scan_rows(*rowkeys.sid_bounds(b"R", sid))
-        copies = {(sid, rowkeys.lent_to(row_key)) for row_key, _ in stored}
-        copies |= {lent for lent in self._lent if lent[0] == sid}
-        return not copies <= self._returned
+        found = {rowkeys.lent_to(key): int.from_bytes(end, "big") for key, end in stored}
+        found |= {copy: end for (base, copy), end in self._lent.items() if base == sid}
+        return {copy: end for copy, end in found.items() if (sid, copy) not in self._returned}
+
+    def _mark_shared(self, sid: int, dead: bool) -> None:
+        """Say what is dead of a stream that is dead itself, is shared, or was until now."""
+        copies = self._copies(sid)
+        own = GONE if dead else self._mark_of(sid)
+        if not copies and own != GONE and sid not in self._written:
+            header = self._store.get_row(rowkeys.header_row(sid))
+            assert header is not None
+            self._note_dead(load_entries(self._store, sid, header, self._keyspace.read_block))
+            return
+        ends = [(end, self._mark_of(copy)) for copy, end in copies.items()]
+        self.flush.add_marks(sid, lending.marks(own, ends))
+
+    def _mark_of(self, sid: int) -> int:
+        """The mark of a stream as its header row will have it; ``GONE`` if it has none."""
+        if sid in self._written:
+            return self._written[sid].mark_pos
+        header = self._store.get_row(rowkeys.header_row(sid))
+        return GONE if header is None else span_of(header)[1]
+
+    def _note_dead(self, stream: Stream) -> None:
+        """Say what is dead of a stream that nobody shares."""
+        holes = stream.holes()
+        if stream.mark_pos or holes:
+            self.flush.add_marks(stream.sid, lending.marks(stream.mark_pos, ()))
+            for segment, count in holes:
+                self.flush.add_holes(stream.sid, segment, count)
 
     def _write(self, stream: Stream) -> None:
         """Put a stream's header, changed groups and chunks, and its blocks into the flush."""
-        written = Written(stream, [], stream.dropped_gids, stream.dropped_pages)
+        written = Written(stream, stream.mark_pos, [], stream.dropped_gids, stream.dropped_pages)
         add_row = self.flush.add_row
         sid = stream.sid
         stream.seal_tail()
         blocks = stream.unflushed()
         if blocks:
             self.flush.add_run(sid, blocks, stream.memtable_node_starts())
-        stream.lent = stream.lent and self._is_lent(sid)
-        if stream.mark_pos and not stream.lent:
-            self.flush.add_mark(sid, stream.mark_pos)
+        stream.lent = stream.lent and bool(self._copies(sid))
+        if stream.lent:
+            self._shared.add(sid)
+        else:
+            self._note_dead(stream)
         for base, end_pos in stream.bases:
+            self._shared.add(base)
             add_row(rowkeys.lent_row(base, sid), end_pos.to_bytes(8, "big"))
         add_row(rowkeys.header_row(sid), stream.dump_header())
         for gid in stream.dropped_gids:

@@ -43,6 +43,7 @@ cdef class Journal(RecordWriter):
     cdef public uint32_t idmp_duration_s
     cdef public uint32_t idmp_maxsize
     cdef public object keys
+    cdef public uint64_t shed_bytes
     # the milliseconds of the latest entry as they are printed, a '-' behind them
     cdef uint64_t ms
     cdef char[21] ms_text

@@ -48,6 +48,7 @@ class Journal(RecordWriter):
     def __init__(self, keys: Keys) -> None:
         super().__init__()
         self.keys = keys
+        self.shed_bytes = 0  # of segments, trimmed and deleted since the last flush
         self.idmp_duration_s = DEFAULT_DURATION_S
         self.idmp_maxsize = DEFAULT_MAXSIZE
         self.ms_len = 0
@@ -99,6 +100,7 @@ class Journal(RecordWriter):
         self.body.put_varint(stream.sid)
         self.body.put_varint(pos)
         self.seal(TRIM)
+        self.shed_bytes += stream.cold_bytes(stream.mark_pos, pos)
         stream.move_mark(pos)
         return self.touch(stream)
 
@@ -341,6 +343,7 @@ class Journal(RecordWriter):
             previous = end
         self.seal(DELETE)
         for start, end in runs:
+            self.shed_bytes += stream.cold_bytes(start, end)
             stream.delete_run(start, end)
         stream.raise_max_deleted(highest[0], highest[1])
         self.touch(stream)

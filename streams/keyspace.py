@@ -33,7 +33,7 @@ from sortedcontainers import SortedDict
 from lsmstore.block import Block, Run
 from lsmstore.errors import Corruption
 from lsmstore.store import Store
-from streams import rowkeys
+from streams import lending, rowkeys
 from streams.blockcache import BlockCache
 from streams.expiry import ExpiryIndex
 from streams.keyrow import EMPTY_STRING, KeyRow, stream_row, string_row
@@ -89,6 +89,7 @@ class Keyspace:
         self.rows: SortedDict[bytes, bytes | None] = SortedDict()
         self.frozen: SortedDict[bytes, bytes | None] = SortedDict()
         self.by_sid: dict[int, Stream] = {}
+        self._copies: list[Stream] = []  # of which the rows may not know yet
         self.dead_sids: list[int] = []
         self.dead_namespaces: list[int] = []
         self.now_ms = 0
@@ -98,9 +99,9 @@ class Keyspace:
         self._recent: tuple[int, bytes] | None = None
         self._recent_row_key = b""
         self.on_change: Callable[[int, bytes], None] = _ignore
-        self.on_database: Callable[[int], None] = _ignore_database
+        self.on_database: Callable[[int], None] = _ignore
         self.on_expired: Callable[[int, bytes], object] = _ignore
-        self.before_drop: Callable[[Stream], None] = _ignore_stream
+        self.before_drop: Callable[[Stream], None] = _ignore
         self.dirty_sink: list[Stream] = []
         self.unwatched: list[Stream] = []
         self.keys_lsn = 0
@@ -251,6 +252,11 @@ class Keyspace:
             stream.touched_ms = at_ms
         else:
             self.touched.note(ns, key, at_ms)
+
+    @property
+    def has_garbage(self) -> bool:
+        """Whether stored streams were deleted since the last flush."""
+        return bool(self.dead_sids or self.dead_namespaces)
 
     def size(self, ns: int) -> int:
         """How many keys a namespace has, those included that are due and not deleted yet."""
@@ -420,11 +426,17 @@ class Keyspace:
         stream.expires_ms = expires_ms
         stream.touched_ms = self.now_ms
         self.watch_producers(stream)
+        self._copies.append(stream)
         self.by_sid[sid] = stream
         self.live[ns][key] = stream
         self._set_row(ns, key, held, stream_row(sid, expires_ms))
         self.on_change(ns, key)
         return stream, held_bytes
+
+    def fresh_lends(self) -> dict[int, list[int]]:
+        """What ``lending.fresh_lends`` says of all copies. REQUIRES: no flush is under way."""
+        self._copies = [copy for copy in self._copies if copy.dirty and not copy.dropped]
+        return lending.fresh_lends(copy.bases for copy in self._copies)
 
     def move_database(self, db: int, ns: int) -> None:
         """Database ``db`` is the fresh namespace ``ns`` from now on."""
@@ -581,13 +593,5 @@ class Keyspace:
         return self.resident_bytes > self._crowded_bytes
 
 
-def _ignore(_ns: int, _key: bytes) -> None:
-    """Nobody waits for keys, and nobody deletes what is due."""
-
-
-def _ignore_database(_db: int) -> None:
-    """Nobody waits for keys."""
-
-
-def _ignore_stream(_stream: Stream) -> None:
-    """No flush is being planned."""
+def _ignore(*_what: object) -> None:
+    """Nobody has to be told."""

@@ -114,6 +114,11 @@ def group_bounds(sid: int, gid: int) -> tuple[bytes, bytes]:
     return _GROUP.pack(b"P", sid, gid), _GROUP.pack(b"P", sid, gid + 1)
 
 
+def sid_of(row_key: bytes) -> int:
+    """The sid in the row key of something of a stream."""
+    return int.from_bytes(row_key[1:9], "big")
+
+
 def suffix(row_key: bytes) -> int:
     """The last u32 of a row key: gid, chunk, page or producer."""
     return int.from_bytes(row_key[-4:], "big")

@@ -523,6 +523,23 @@ class Stream(NodedEntries):
             self.node_starts_n -= i
         return held
 
+    def holes(self) -> list[tuple[int, int]]:
+        """(segment, deleted entries above the mark) of runs of its own that have any."""
+        run: Run
+        dead: uint64_t
+        low: uint64_t
+        own: uint64_t = self.bases[len(self.bases) - 1][1] if self.bases else 0
+        found: list = []
+        if self.deleted_above_mark == 0:
+            return found
+        for run in self.runs:
+            if run.first_pos >= own:
+                low = run.first_pos if run.first_pos > self.mark_pos else self.mark_pos
+                dead = self.deleted_between(low, run.end_pos)
+                if dead > 0:
+                    found.append((run.segment.number, dead))
+        return found
+
     @property
     def memory_bytes(self) -> int:
         """What the stream costs in memory beside its groups and cached cold blocks."""
@@ -549,10 +566,12 @@ class Stream(NodedEntries):
         assert self.length == 0 or not self.is_deleted(self.mark_pos)
         assert (self.length == 0) == (self.mark_pos == self.end_pos)
         for run in self.runs:
-            assert run.first_pos <= pos and run.end_pos > pos
+            assert run.first_pos == pos or (run.first_pos < pos and pos == self.mark_pos)
+            assert run.end_pos > pos
             pos = run.end_pos
         for block in self.mem:
-            assert block.first_pos <= pos and block.count > 0
+            assert block.first_pos == pos or (block.first_pos < pos and pos == self.mark_pos)
+            assert block.count > 0
             pos = block.first_pos + block.count
         assert pos == self.end_pos
         nodes: uint64_t = 0
@@ -565,6 +584,12 @@ class Stream(NodedEntries):
         assert nodes == self.node_count, (nodes, self.node_count)
         if self.producers is not None:
             self.producers.check()
+
+
+def span_of(header: bytes) -> tuple[int, int, int]:
+    """(length, mark, end position) as a header row names them. See ``Stream.has_holes``."""
+    fields = HEADER.unpack_from(header)
+    return fields[4], fields[7], fields[8]
 
 
 def bases_of(header: bytes) -> list[tuple[int, int]]:

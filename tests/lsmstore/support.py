@@ -11,6 +11,9 @@ import random
 from dataclasses import dataclass
 
 from lsmstore.block import Block
+from lsmstore.fs import FileSystem
+from lsmstore.marks import GONE, Marks
+from lsmstore.merge import MergeRequest, MergeResult, merge
 from lsmstore.options import StoreOptions
 from lsmstore.simfs import SimFS
 from lsmstore.store import Store
@@ -28,6 +31,15 @@ SMALL = StoreOptions(
     row_block_bytes=128,
     row_files_max=3,
     block_cache_bytes=65536,
+    large_run_bytes=300,
+    graduate_bytes=2500,
+    own_segment_bytes_max=4000,
+    shared_segment_bytes_max=20_000,
+    merge_width=3,
+    tier_bytes=1200,
+    own_frame_bytes=2048,
+    merge_sync_bytes=2048,
+    dictionary_bytes=0,
     manifest_bytes_max=2048,
 )
 SID = 1
@@ -79,14 +91,52 @@ def flush(store: Store, floor: int, *, low_water: int = 0) -> None:
             count = min(20, floor + 1 - first)
             work.add_run(SID, [block(first, count, first - 1)], [first - 1])
         work.add_run(OTHER_SID + floor, [block(1, 3, 0)], [0])
-        work.add_mark(OTHER_SID + before, 3)
+        work.add_marks(OTHER_SID + before, [(GONE, 3)])
     if low_water:
-        work.add_mark(SID, low_water)
+        work.add_marks(SID, [(GONE, low_water)])
     for key, value in rows_at(floor).items():
         work.add_row(key, value)
     work.add_row(b"gone", None if floor % 2 else b"here")
     work.write()
     work.install()
+
+
+class EverythingLives:
+    """What the marks of a flush did not declare dead is alive."""
+
+    def marks(self, _sid: int) -> Marks:
+        return [(GONE, 0)]
+
+    def deleted(self, _sid: int, _start: int, _end: int) -> list[int]:
+        return []
+
+    def blank(self, entry: bytes) -> bytes:
+        return entry
+
+
+class InPlace:
+    """Merges here and now."""
+
+    def __init__(self, fs: FileSystem) -> None:
+        self.fs = fs
+
+    def run(self, request: MergeRequest) -> MergeResult:
+        return merge(self.fs, request, lambda _rows: EverythingLives(), lambda: None)
+
+    def cancel(self) -> None:
+        """It never runs beside anything."""
+
+
+def compact(store: Store, merges: int = 1000) -> int:
+    """Merge until there is nothing left to merge, or so many times; how many merges there were."""
+    for done in range(merges):
+        work = store.begin_compaction()
+        if work is None:
+            return done
+        work.run(InPlace(store._fs))
+        work.install()
+    assert merges < 1000, "it never comes to rest"
+    return merges
 
 
 def rows_at(position: int) -> dict[bytes, bytes]:

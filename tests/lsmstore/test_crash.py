@@ -13,6 +13,7 @@ from tests.lsmstore.support import (
     SMALL,
     Progress,
     check_recovered,
+    compact,
     fill,
     flush,
     open_store,
@@ -50,6 +51,7 @@ class Workload:
                 if self.rng.random() < 0.4:
                     self.progress.low_water = self.rng.randint(self.progress.low_water, floor)
                 flush(store, floor, low_water=self.progress.low_water)
+                compact(store, self.rng.choice((0, 0, 1, 9)))
             elif choice < 0.95:
                 store.prepare_spare()
             elif choice < 0.97:

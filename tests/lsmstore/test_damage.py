@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from lsmstore.compaction import Kind
 from lsmstore.errors import Corruption, InputOutputError
 from lsmstore.manifest import CURRENT
 from lsmstore.options import StoreOptions
@@ -18,6 +19,7 @@ from tests.lsmstore.support import (
     SMALL,
     Progress,
     check_recovered,
+    compact,
     fill,
     flush,
     open_store,
@@ -47,14 +49,19 @@ def closed() -> SimFS:
     return make_store(SMALL)
 
 
-def make_store(options: StoreOptions) -> SimFS:
-    """A store with three segments, three row files and records above the floor, closed cleanly."""
+def make_store(options: StoreOptions, *, merges: bool = True) -> SimFS:
+    """A store with segments and row files of flushes and of merges, closed cleanly."""
     fs = SimFS()
     store, _ = open_store(fs, options)
     for floor in (25, 26, 60):
         fill(store, floor - store.written_lsn)
         store.sync()
         flush(store, floor)
+    if merges:
+        compact(store)
+        assert store.compactions[Kind.JOIN] == 1
+        fill(store, 40)
+        flush(store, 100)
     fill(store, 3)
     store.close()
     return fs
@@ -111,7 +118,9 @@ def test_a_file_that_is_missing_or_cut_is_refused(closed: SimFS, kind: str) -> N
 
 
 def test_a_manifest_that_lost_its_last_edits_costs_no_record() -> None:
-    closed = make_store(replace(SMALL, log_file_bytes_min=65536, log_file_bytes_max=65536))
+    closed = make_store(
+        replace(SMALL, log_file_bytes_min=65536, log_file_bytes_max=65536), merges=False
+    )
     (path,) = [path for path in paths(closed, PATH) if "MANIFEST" in path]
     size = len(closed._inode(path).live)
     floors = set()

@@ -11,7 +11,7 @@ from lsmstore.errors import Corruption, DiskFull, Poisoned
 from lsmstore.health import Health
 from lsmstore.manifest import Manifest, manifest_name, read_current, read_manifest
 from lsmstore.simfs import LOSE_ALL, MIXED, Rule, SimFS
-from lsmstore.version import Edit, RowFileMeta, SegmentMeta, Version
+from lsmstore.version import Edit, LargeRun, RowFileMeta, SegmentMeta, Version
 from tests.lsmstore.support import seeded
 
 DIRECTORY = "/m"
@@ -26,12 +26,14 @@ def an_edit(n: int, floor: int) -> Edit:
     edit = Edit()
     edit.floor(floor, n * 10)
     edit.next_file(n + 1)
-    edit.add_segment(SegmentMeta(n, 1000 + n, floor, n * 10, 3, 40))
+    large = (LargeRun(9, 600, 2),) * (n % 3)
+    edit.add_segment(SegmentMeta(n, 1000 + n, floor, n * 10, 3, 40, n % 2, large))
     edit.add_rows(RowFileMeta(n, n, 500, floor, n * 10, 7))
     if n > 2:
         edit.drop_segment(n - 2)
         edit.drop_rows(n - 2)
-        edit.dead(n - 1, [5, 6 + n])
+        edit.dead(n - 1, 70 + n, [5, 6 + n])
+        edit.waste(n, 9, 300)
     edit.dictionary(n, b"content %d" % n)
     return edit
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +199,6 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         {"row_files_max": 1},
     ],
 )
-def test_sizes_that_contradict_each_other_are_refused(sizes: dict[str, int]) -> None:
+def test_sizes_that_contradict_each_other_are_refused(sizes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"log|row"):
         StoreOptions(**sizes)

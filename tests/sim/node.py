@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from lsmstore.errors import StorageError
+from lsmstore.compactor import MergeFailed
+from lsmstore.errors import Corruption, DiskFull, StorageError
+from lsmstore.merge import MergeRequest, MergeResult, merge
 from lsmstore.options import StoreOptions
 from lsmstore.simfs import SimFS
 from lsmstore.store import Store
@@ -29,6 +31,7 @@ from respserver.release import SYNC_SAMPLES, Releaser
 from respserver.session import Session
 from respserver.settings import load
 from streams.stream import Stream
+from streams.survivors import RowSurvivors
 from tests.respclient import Client, encode, plain
 
 PATH = "/data/store"
@@ -47,9 +50,38 @@ SMALL = StoreOptions(
     row_block_bytes=256,
     row_files_max=3,
     block_cache_bytes=65536,
+    large_run_bytes=300,
+    graduate_bytes=2500,
+    own_segment_bytes_max=4000,
+    shared_segment_bytes_max=20_000,
+    merge_width=3,
+    tier_bytes=1200,
+    own_frame_bytes=2048,
+    merge_sync_bytes=2048,
+    dictionary_bytes=1024,
+    dictionaries_max=3,
+    dictionary_run_bytes=4000,
     manifest_bytes_max=4096,
 )
 Word = bytes | str | int
+
+
+class SimRunner:
+    """Merges where it is asked to, on the simulated disk."""
+
+    def __init__(self, fs: SimFS) -> None:
+        self.fs = fs
+
+    def run(self, request: MergeRequest) -> MergeResult:
+        try:
+            return merge(self.fs, request, RowSurvivors, lambda: None)
+        except (Corruption, DiskFull):
+            raise
+        except (StorageError, OSError) as error:  # what is left of a process that met it
+            raise MergeFailed(repr(error)) from error
+
+    def cancel(self) -> None:
+        """It never runs beside anything."""
 
 
 class Unfinished(AssertionError):
@@ -322,6 +354,7 @@ class SimNode:
         slow_slices: bool = False,
         clock: ManualClock | None = None,
         settings: dict[str, str] | None = None,
+        merges: bool = True,
     ) -> None:
         """``sync_on_thread``: as if syncs took long. ``slow_slices``: a flush takes many ticks."""
         self.fs = SimFS() if fs is None else fs
@@ -333,7 +366,14 @@ class SimNode:
         self.skin = SimSkin(None if seed is None else random.Random(seed))
         self.acknowledged_lsn = 0
         self.store = Store.open(self.fs, PATH, options)
-        self.engine = Engine(self.store, self.config, self.clock, self.skin, releaser=SimReleaser)
+        self.engine = Engine(
+            self.store,
+            self.config,
+            self.clock,
+            self.skin,
+            releaser=SimReleaser,
+            runner=SimRunner(self.fs) if merges else None,
+        )
         self.skin.node = self
         self.engine.recover()
         self.recovered_lsn = self.store.written_lsn

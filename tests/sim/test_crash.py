@@ -12,14 +12,17 @@ the disk as a crash would leave it is opened by a new node. Its log ends at some
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
+from lsmstore.compaction import Kind
+from lsmstore.options import StoreOptions
 from lsmstore.simfs import KEEP_ALL, LOSE_ALL, MIXED, CrashPolicy, SimFS
 from tests.lsmstore.support import check_files
 from tests.seeds import seeds
 from tests.sim.dump import difference, dump
-from tests.sim.node import SimNode
+from tests.sim.node import PATH, SMALL, SimNode
 from tests.sim.reference import Reference
 from tests.sim.workload import Driver
 
@@ -30,7 +33,8 @@ STEPS = 200
 class Crashes:
     """Crashes one run at each of its operations."""
 
-    def __init__(self, seed: int, appendfsync: str) -> None:
+    def __init__(self, seed: int, appendfsync: str, options: StoreOptions = SMALL) -> None:
+        self.options = options
         self.rng = random.Random(seed)
         self.appendfsync = appendfsync
         self.memtable_bytes = self.rng.choice((15_000, 30_000, 60_000))
@@ -38,6 +42,7 @@ class Crashes:
         self.node = SimNode(
             self.fs,
             seed=seed,
+            options=options,
             appendfsync=appendfsync,
             memtable_bytes=self.memtable_bytes,
             cache_bytes=self.rng.choice((1, 20_000, 1 << 20)),
@@ -58,14 +63,17 @@ class Crashes:
 
     def run(self) -> None:
         self.fs.hook = self.crash
-        for _ in range(STEPS):
-            self.driver.step()
-        self.driver.finish()
+        self.work()
         self.fs.hook = None
         expected = self.reference.states[self.reference.last_lsn]
         for node in (self.node, self.open(self.fs.kill())):
             found = difference(expected, dump(node))
             assert not found, found
+
+    def work(self) -> None:
+        for _ in range(STEPS):
+            self.driver.step()
+        self.driver.finish()
 
     def crash(self, operation: int, what: str, path: str) -> None:
         told = self.node.acknowledged_lsn
@@ -76,15 +84,21 @@ class Crashes:
             with explained(where):
                 self.check(self.fs.crash(self.crash_rng, policy), max(told, synced), policy)
 
-    def open(self, disk: SimFS) -> SimNode:
-        return SimNode(disk, appendfsync=self.appendfsync, memtable_bytes=self.memtable_bytes)
+    def open(self, disk: SimFS, *, merges: bool = False) -> SimNode:
+        return SimNode(
+            disk,
+            options=self.options,
+            appendfsync=self.appendfsync,
+            memtable_bytes=self.memtable_bytes,
+            merges=merges,
+        )
 
     def check(self, disk: SimFS, told: int, policy: CrashPolicy) -> None:
         choice = self.crash_rng.random()
         again: list[SimFS] = []
         if choice < 0.2:
             self.crash_while_opening(disk, policy, again)
-        node = self.open(disk)
+        node = self.open(disk, merges=choice > 0.8)
         disk.hook = None
         lsn = self.same_moment(node, told)
         for other in again:
@@ -150,6 +164,40 @@ def test_what_was_told_survives_a_crash(seed: int, appendfsync: str) -> None:
     crashes.run()
     assert crashes.points > 3 * STEPS
     print(f"{crashes.points} crashes")
+
+
+class WordyCrashes(Crashes):
+    """Values are made of some words, so that dictionaries are trained; some entries are deleted."""
+
+    def work(self) -> None:
+        words = [random.Random(i).randbytes(12).hex() for i in range(60)]
+        for round_ in range(5):
+            for i in range(14):
+                for n in range(3):
+                    value = " ".join(self.rng.choices(words, k=14))
+                    self.node.client.send("XADD", f"s{i}", f"{round_ + 1}-{n}", "f", value)
+            self.node.run()
+            self.node.client.replies()
+            self.node.call("XDEL", "s0", f"{round_ + 1}-1")
+            self.node.call("COPY", "s1", f"s{round_ % 2 + 2}", "REPLACE")
+            self.node.call("DEL", "s4")
+            self.node.flush()
+
+    def crash(self, operation: int, what: str, path: str) -> None:
+        if path.startswith(f"{PATH}/seg") or self.crash_rng.random() < 0.1:
+            super().crash(operation, what, path)
+
+
+@pytest.mark.parametrize("seed", seeds(1))
+def test_what_was_told_survives_where_dictionaries_are_trained(seed: int) -> None:
+    print(f"seed {seed}")
+    options = replace(SMALL, dictionary_bytes=4096, frame_bytes=1024, merge_width=2)
+    crashes = WordyCrashes(seed, "everysec", options)
+    crashes.run()
+    store = crashes.node.store
+    assert len(store._version.dictionaries) > 0
+    assert store.compactions[Kind.JOIN] > 0
+    assert store.stats()["segments"] < 6
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ left out, which a restart may forget.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import settings
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from lsmstore.simfs import KEEP_ALL, LOSE_ALL, MIXED
 from respserver.clock import ManualClock
 from tests.sim.dump import SEEN, difference, dump
-from tests.sim.node import START_MS, SimNode
+from tests.sim.node import SMALL, START_MS, SimNode
 from tests.sim.workload import CONSUMERS, GROUPS, KEYS, Command, Workload
 
 NODE_ENTRIES = "7"
@@ -27,6 +28,15 @@ BUDGETS = {
     "sync_on_thread": st.booleans(),
     "slow_slices": st.booleans(),
     "seed": st.integers(0, 9),
+    "merges": st.booleans(),
+    "options": st.sampled_from(
+        [
+            SMALL,
+            replace(SMALL, dictionary_bytes=0, frame_bytes=64, own_frame_bytes=64, merge_width=2),
+            replace(SMALL, frame_bytes=65536, tier_bytes=100, directory_page_bytes=64),
+            replace(SMALL, graduate_bytes=300, own_segment_bytes_max=700, row_files_max=2),
+        ]
+    ),
 }
 budgets = st.fixed_dictionaries(BUDGETS)
 draws = st.integers(0, 1 << 32).map(random.Random)
