@@ -6,6 +6,7 @@ the handler, and encodes what comes back.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,12 @@ from streams.keyspace import Tally, WrongTypeError
 assert respserver.commands
 
 NOW_MS = 1_700_000_123_456
+
+
+@functools.cache
+def table_of(level: int) -> Table:
+    """The commands of a version, made once for all nodes."""
+    return table_at(level)
 
 
 @dataclass
@@ -274,7 +281,7 @@ class Server:
     done: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.table = table_at(level_of(self.config.redis_version))
+        self.table = table_of(level_of(self.config.redis_version))
         self.kernel = Kernel(self.table)
 
     def kill(self, session: Session) -> None:
