@@ -530,6 +530,11 @@ class Engine:
         self.limits.settings_changed(self.clock.monotonic_ms())
         self._set_timer()
 
+    @property
+    def compaction_error(self) -> str:
+        """Why the last merge that failed did; empty where none has."""
+        return self.upkeep.compacting.last_error
+
     def stream_figures(self) -> dict[str, int]:
         """For INFO's section on streams."""
         streams = list(self.keyspace.by_sid.values())

@@ -158,9 +158,9 @@ class LoopSkin:
         future = self._loop.run_in_executor(self._pool, work)
 
         def finished(ended: asyncio.Future[Any]) -> None:
+            error = ended.exception()  # asked for in any case, or it would be printed
             if self.engine is None:
                 return  # the store is closed
-            error = ended.exception()
             done(None if error is not None else ended.result(), error)
 
         future.add_done_callback(finished)

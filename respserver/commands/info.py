@@ -293,6 +293,8 @@ def streams_section(call: Call) -> Iterable[Line]:
         yield name, figure
         if name == "pending_bytes":
             yield "pending_bytes_per_entry", f"{per_entry:.2f}"
+        elif name == "compaction_failures":
+            yield "compaction_last_error", " ".join(call.server.compaction_error.split())
 
 
 SECTIONS: Final[dict[str, Callable[[Call], Iterable[Line]]]] = {

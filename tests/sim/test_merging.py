@@ -178,6 +178,9 @@ def test_a_merge_that_fails_leaves_no_trace_and_is_tried_again(
         node.call("XADD", "s", f"{i}-1", "f", "v" * 100)
         node.flush()
     assert compacting.failures > 0
+    figures = node.call("INFO", "streams").decode().splitlines()
+    (said,) = [line for line in figures if line.startswith("compaction_last_error:")]
+    assert ("cannot be read" if error is None else str(error())) in said
     assert sum(node.store.compactions.values()) == 0
     check_files(node.store)
     before = dump(node)

@@ -110,12 +110,14 @@ class Nodes(RuleBasedStateMachine):
     def crash(self, policy: Any, rng: random.Random, budget: dict[str, Any]) -> None:
         self.how.update(budget)
         self.node = self.node.reopen(self.node.fs.crash(rng, policy), **self.how)
+        self.node.run()  # the first tick, before time passes
 
     @rule(budget=budgets)
     def restart(self, budget: dict[str, Any]) -> None:
         self.how.update(budget)
         self.node.close()
         self.node = self.node.reopen(self.node.fs, **self.how)
+        self.node.run()
 
     @rule(cache_bytes=BUDGETS["cache_bytes"], resident_bytes=BUDGETS["resident_bytes"])
     def less_memory(self, cache_bytes: int, resident_bytes: int) -> None:
