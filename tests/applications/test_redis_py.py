@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Iterator
+
 import pytest
 
+from tests import servers
 from tests.applications import redis_py
 from tests.servers import Server
 
 PASSED_MIN = {"commands": 250, "pubsub": 190, "connection": 300, "asyncio": 180}
+
+
+@pytest.fixture
+def server(tmp_path: pathlib.Path) -> Iterator[Server]:
+    with servers.respq(tmp_path / "data", *redis_py.OPTIONS) as made:
+        yield made
 
 
 @pytest.mark.slow
