@@ -81,8 +81,13 @@ class Compaction:
 
     def run(self, runner: Runner) -> None:
         """Have it done and open what was made. Blocking; meant for a thread."""
-        self.result = runner.run(self.request)
         files = self._files
+        try:
+            self.result = runner.run(self.request)
+        except Corruption as error:
+            if any(number not in files.version.segments for number in self._inputs):
+                raise MergeFailed("what was to be merged was dropped meanwhile") from error
+            raise
         try:
             for meta in self.result.segments:
                 segment = files.open_segment(meta.number)

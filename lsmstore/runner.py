@@ -93,8 +93,12 @@ class ChildRunner:
     """Runs each merge in a process of its own."""
 
     def __init__(self, module: str, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
-        """``module`` is run with ``python -m``; it calls ``serve``."""
-        self._command = [sys.executable, "-m", module, str(memory_limit_bytes), str(os.getpid())]
+        """``module`` is run with ``python -P -m``; it calls ``serve``.
+
+        Without -P Python would look for modules in the working directory first.
+        """
+        about = (str(memory_limit_bytes), str(os.getpid()))
+        self._command = [sys.executable, "-P", "-m", module, *about]
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._cancelled = False

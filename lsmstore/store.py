@@ -416,7 +416,7 @@ class Store:
     def begin_compaction(
         self, cuts: Mapping[int, Sequence[int]] | None = None
     ) -> Compaction | None:
-        """What is to be merged next, ready to run; None if there is nothing.
+        """What is to be merged next, ready to run; None if there is nothing, or no room for it.
 
         Segments in which nothing is alive are dropped here and now. ``cuts``: by sid, positions at
         which runs must end (lsmstore/merge.py). REQUIRES: no flush is under way.
@@ -428,12 +428,19 @@ class Store:
         while choice is not None and choice.kind is Kind.DROP:
             self._drop(choice)
             choice = choose(self._version, self.options)
-        if choice is None:
+        if choice is None or not self._has_room(choice):
             return None
         self._compaction = Compaction(
             self._files, choice, cuts or {}, self._install_merge, self._compaction_ended
         )
         return self._compaction
+
+    def _has_room(self, choice: Choice) -> bool:
+        """Whether a merge leaves the log room: writers are not refused for what it holds twice."""
+        wanted = debt_bytes(self._version, self.options)
+        if choice.kind in {Kind.GRADUATE, Kind.JOIN}:  # the others are small, or give space back
+            wanted += self.options.log_file_bytes_max
+        return self._files.fs.free_bytes(self._files.directory) >= wanted
 
     def _compaction_ended(self) -> None:
         self._compaction = None

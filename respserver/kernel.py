@@ -396,6 +396,7 @@ class Kernel:
             self.server.begin_tick()
         self.args.scan(PyBytes_AS_STRING(wire), len(wire), True)
         self.execute(session)
+        self.stopwatch.close()
         self.queue(session)
         if self.woken:
             self.server.serve_ready()

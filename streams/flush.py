@@ -135,15 +135,20 @@ class FlushJob:
 
     def _plan(self) -> Iterator[bool]:
         for ns in self._gone:
-            for row_key, row in self._rows_of(ns):
+            for n, (row_key, row) in enumerate(self._rows_of(ns), 1):
                 self.flush.add_row(row_key, None)
                 if row is not None:
                     self._forget_key(ns, rowkeys.name_of(row_key), row)
+                if n % ROWS_PER_SLICE == 0:
+                    yield True
             yield True
-        for sid in self._dead:  # recovery may have loaded them before it knew of their end
+        # recovery may have loaded them before it knew of their end
+        for n, sid in enumerate(self._dead, 1):
             self._waiting.pop(sid, None)
             self._keyspace.forget(sid)
             self._return_bases(sid)
+            if n % ROWS_PER_SLICE == 0:
+                yield True
         for n, (row_key, frozen) in enumerate(self._keyspace.frozen.items(), 1):
             self.flush.add_row(row_key, frozen)
             if n % ROWS_PER_SLICE == 0:

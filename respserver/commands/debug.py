@@ -8,7 +8,6 @@ it may, so that what is asked next comes from the disk.
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -59,6 +58,9 @@ HELP = (
 )
 
 
+SLEEP_S_MAX = 86400.0 * 365
+
+
 def is_local(session: Session) -> bool:
     """Whether a client is on this machine, or came by a Unix socket."""
     host = session.addr.rpartition(":")[0]
@@ -69,7 +71,7 @@ def sleep(call: Call) -> Simple:
     """Seconds as C reads them: what is no number is none."""
     found = NUMBER.match(call.argv[2])
     seconds = float(found[0]) if found is not None else 0.0
-    call.server.clock.sleep_s(seconds if math.isfinite(seconds) and seconds > 0 else 0.0)
+    call.server.clock.sleep_s(min(seconds, SLEEP_S_MAX) if seconds > 0 else 0.0)
     return OK
 
 

@@ -152,6 +152,7 @@ def copy(call: Call) -> int:
         assert stream is not None
         call.key_records.copy_stream(stream, to_ns, name, row.expires_ms)
     else:
+        call.reserve(row.length)
         call.key_records.copy_string(to_ns, name, row)
     return 1
 

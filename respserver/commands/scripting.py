@@ -251,7 +251,7 @@ def script_kill(call: Call) -> Simple:
     tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
 )
 def script_load(call: Call) -> bytes:
-    return call.server.scripts.load(call.argv[2])
+    return call.server.scripts.keep(call.argv[2])
 
 
 declare(

@@ -7,6 +7,7 @@ number, an array a table, a status or error a table with ``ok`` or ``err``, a nu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from respserver.errors import ReplyError
 from respserver.replies import Raw, Set, Simple, Verbatim
 
 Make = Callable[[dict[Any, Any]], Any]
+Get = Callable[[Any, Any], Any]
 DEPTH_MAX = 200
 _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
@@ -75,13 +77,18 @@ def argument(value: Any) -> bytes | None:
         return None
     if isinstance(value, int):
         return b"%d" % value
-    if value == int(value) and abs(value) < 1e17:
+    if math.isfinite(value) and value == int(value) and abs(value) < 1e17:
         return b"%d" % int(value)
     return (b"%.17g" % value) if float(repr(value)) != value else repr(value).encode()
 
 
-def out_of_lua(value: Any, is_table: Callable[[Any], bool], proto: int, depth: int = 0) -> Any:
-    """What a script returned, as a reply. ``proto`` is what the script chose by setresp."""
+def out_of_lua(
+    value: Any, is_table: Callable[[Any], bool], get: Get, proto: int, depth: int = 0
+) -> Any:
+    """What a script returned, as a reply. ``proto`` is what the script chose by setresp.
+
+    ``get`` reads a table as ``rawget`` does: the script has ended, and none of its functions runs.
+    """
     if depth > DEPTH_MAX:
         return ReplyError(b"ERR reached lua stack limit")
     if value is None:
@@ -96,37 +103,37 @@ def out_of_lua(value: Any, is_table: Callable[[Any], bool], proto: int, depth: i
         return value
     if not is_table(value):
         return None
-    return _table(value, is_table, proto, depth)
+    return _table(value, is_table, get, proto, depth)
 
 
-def _table(value: Any, is_table: Callable[[Any], bool], proto: int, depth: int) -> Any:
+def _table(value: Any, is_table: Callable[[Any], bool], get: Get, proto: int, depth: int) -> Any:
     def inner(member: Any) -> Any:
-        return out_of_lua(member, is_table, proto, depth + 1)
+        return out_of_lua(member, is_table, get, proto, depth + 1)
 
-    err = value[b"err"]
+    err = get(value, b"err")
     if isinstance(err, bytes):
         return ReplyError(err)
-    ok = value[b"ok"]
+    ok = get(value, b"ok")
     if isinstance(ok, bytes):
         return Simple(ok.translate(_LINE_ENDS))
-    double = value[b"double"]
+    double = get(value, b"double")
     if isinstance(double, int | float) and not isinstance(double, bool):
         return float(double)
-    pairs = value[b"map"]
+    pairs = get(value, b"map")
     if is_table(pairs):
         return _Map([(inner(name), inner(member)) for name, member in pairs.items()])
-    members = value[b"set"]
+    members = get(value, b"set")
     if is_table(members):
         return Set([inner(member) for member in members.keys()])  # noqa: SIM118 - of Lua
-    big = value[b"big_number"]
+    big = get(value, b"big_number")
     if isinstance(big, bytes):
         return _Big(big.translate(_LINE_ENDS))
-    verbatim = value[b"verbatim_string"]
-    if is_table(verbatim) and isinstance(verbatim[b"string"], bytes):
-        return _verbatim(verbatim)
+    verbatim = get(value, b"verbatim_string")
+    if is_table(verbatim) and isinstance(text := get(verbatim, b"string"), bytes):
+        return _verbatim(get(verbatim, b"format"), text)
     found = []
     at = 1
-    while (member := value[at]) is not None:
+    while (member := get(value, at)) is not None:
         found.append(inner(member))
         at += 1
     return found
@@ -153,11 +160,10 @@ class _Big:
         self.text = text
 
 
-def _verbatim(parts: Any) -> Any:
-    form = parts[b"format"]
+def _verbatim(form: Any, text: bytes) -> Any:
     if form == b"txt":
-        return Verbatim(parts[b"string"])
-    return _Text(form if isinstance(form, bytes) else b"txt", parts[b"string"])
+        return Verbatim(text)
+    return _Text(form if isinstance(form, bytes) else b"txt", text)
 
 
 class _Text:

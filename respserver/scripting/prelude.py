@@ -264,16 +264,23 @@ G.bit = readonly(library('bit', {'tobit', 'tohex', 'bnot', 'band', 'bor', 'bxor'
 local function place(err)
   if ending then return ending end
   err = clean(err)
-  if type(err) ~= 'table' then err = {err = 'ERR ' .. tostring(err)} end
-  locate(err, 3)
-  return err
+  local told = {}
+  if type(err) == 'table' then
+    told.err = err.err
+    if type(told.err) == 'number' then told.err = tostring(told.err) end
+    if type(told.err) ~= 'string' then told.err = 'ERR unknown error' end
+  else
+    told.err = 'ERR ' .. tostring(err)
+  end
+  locate(told, 3)
+  return told
 end
 
 for name in pairs(real) do
   if name ~= '_G' and name ~= '_VERSION' then real[name] = nil end
 end
 
-local api = {null = null}
+local api = {null = null, rawget = rawget}
 function api.compile(text)
   if byte(text) == 27 then return nil, 'bytecode is refused' end
   local made, why = loadstring(text, '@user_script')

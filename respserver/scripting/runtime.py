@@ -7,19 +7,23 @@ done cannot be taken back. From its time limit on it lets other clients be answe
 busy.py). No Python object is a value that a script can
 hold: callbacks answer with plain values, and the exception of redis.call is replaced where a script
 could catch it.
+
+Lua has no way out of a full memory while Python hands it a value, so the limit is lifted for that;
+if Lua has too much then, the limit stays lifted until the script has ended by it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lupa import lua51
 
 from respserver.context import encode_command
 from respserver.errors import ReplyError
-from respserver.scripting.convert import Reader, argument, flatten, out_of_lua
+from respserver.scripting.convert import Get, Reader, argument, flatten, out_of_lua
 from respserver.scripting.libraries import Libraries
 from respserver.scripting.prelude import PRELUDE
 from respserver.session import Session
@@ -29,7 +33,9 @@ if TYPE_CHECKING:
     from respserver.engine import Engine
 
 LUA_BYTES_MAX = 64 << 20
+LUA_BYTES_SPARE = 1 << 20
 INSTRUCTIONS = 20_000
+NO_MEMORY = b"ERR not enough memory script: "
 KILLED = b"ERR Script killed by user with SCRIPT KILL..."
 LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING)
 
@@ -82,6 +88,7 @@ class Runtime:
             limit,
         )
         self.null = self._api[b"null"]
+        self._rawget = self._api[b"rawget"]
         self._run = self._api[b"run"]
         self._compile = self._api[b"compile"]
 
@@ -104,10 +111,41 @@ class Runtime:
         """What Lua uses."""
         return int(self._lua.get_memory_used() or 0)
 
+    def _hand(self, make: Callable[[], Any]) -> Any:
+        """What ``make`` makes, for Lua. Raises MemoryError if Lua has too much then."""
+        self._lua.set_max_memory(0)
+        value = make()
+        try:
+            self._insist_on_room(len(value) if isinstance(value, bytes) else 0)
+        except MemoryError:
+            value = None  # else the error would keep it
+            raise
+        self._lua.set_max_memory(LUA_BYTES_MAX)
+        return value
+
+    def _insist_on_room(self, wanted: int) -> None:
+        most = LUA_BYTES_MAX - LUA_BYTES_SPARE - wanted
+        if self.memory_bytes > most:
+            self._lua.gccollect()
+            if self.memory_bytes > most:
+                raise MemoryError
+
+    def _limit_again(self) -> None:
+        """No script runs, and Lua has what scripts left behind."""
+        if self.memory_bytes > LUA_BYTES_MAX - LUA_BYTES_SPARE:
+            self._lua.gccollect()
+        self._lua.set_max_memory(LUA_BYTES_MAX)
+
     # ── scripts ──────────────────────────────────────────────────────────────────────────────────
 
     def compile(self, body: bytes) -> Any:
         """A script as a function. Raises ReplyError."""
+        try:
+            self._insist_on_room(len(body))
+        except MemoryError:
+            raise ReplyError(
+                b"ERR Error compiling script (new function): not enough memory"
+            ) from None
         made = self._compile(body)
         function, why = made if isinstance(made, tuple) else (made, None)
         if function is None:
@@ -134,21 +172,23 @@ class Runtime:
         self.running = True
         self._began_s = self._engine.clock.perf_s()
         self._limit_s = self._engine.config.busy_reply_threshold / 1000
-        keys, argv = (self.make(dict(enumerate(part, 1))) for part in words)
         try:
+            keys, argv = self._hand(lambda: [self.make(dict(enumerate(part, 1))) for part in words])
             with self._engine.busy.command(caller):
                 result = self._run(function, keys, argv)
-        except lua51.LuaMemoryError:
-            raise ReplyError(b"ERR not enough memory script: " + sha) from None
+        except (lua51.LuaMemoryError, MemoryError):
+            raise ReplyError(NO_MEMORY + sha) from None
         except lua51.LuaError as error:
             raise ReplyError(b"ERR " + str(error).encode()) from None
         finally:
             session.tracking = None
             self.running = False
+            self._limit_again()
         ok, value = (*result, None)[:2] if isinstance(result, tuple) else (result, None)
         if not ok:
-            raise ReplyError(_described(value, sha))
-        return flatten(out_of_lua(value, self.is_table, session.proto), caller.proto)
+            raise ReplyError(_described(value, sha, self._rawget))
+        reply = out_of_lua(value, self.is_table, self._rawget, session.proto)
+        return flatten(reply, caller.proto)
 
     # ── what Lua calls ───────────────────────────────────────────────────────────────────────────
 
@@ -164,7 +204,7 @@ class Runtime:
         session, engine = self.session, self._engine
         engine.kernel.run_within(session, [encode_command(words)])
         session.pushes.clear()
-        return Reader(session.take_output(), self.make).value()
+        return self._hand(Reader(session.take_output(), self.make).value)
 
     def _call_or_raise(self, *args: Any) -> Any:
         """The same; an error ends the script, or what it protects with pcall."""
@@ -211,13 +251,18 @@ class Runtime:
 
     def _library(self, name: bytes, *args: Any) -> Any:
         """A function of a library: whether it worked, and its results or the error."""
+        self._lua.set_max_memory(0)
         try:
             found = self._functions[name](*args)
         except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+            self._lua.set_max_memory(LUA_BYTES_MAX)
             return False, str(error).encode()
+        return True, self._hand(lambda: self._results(found))
+
+    def _results(self, found: list[Any]) -> Any:
         table = self.make({at: value for at, value in enumerate(found, 1) if value is not None})
         table[b"n"] = len(found)
-        return True, table
+        return table
 
     def _log(self, level: int, text: bytes) -> None:
         shown = text.decode("utf-8", "replace")
@@ -232,12 +277,14 @@ def _refuse_attributes(_object: object, _name: object, _setting: bool) -> object
     raise AttributeError("scripts do not look into Python")
 
 
-def _described(value: Any, sha: bytes) -> bytes:
+def _described(value: Any, sha: bytes, get: Get) -> bytes:
     """The error line of a script that failed."""
     if isinstance(value, bytes):  # Lua had no memory left to say more
         return b"ERR " + value
-    message: bytes = value[b"err"]
-    source, line = value[b"source"], value[b"line"]
-    if source is not None and line is not None:
+    message = get(value, b"err")
+    if not isinstance(message, bytes):
+        message = b"ERR unknown error"
+    source, line = get(value, b"source"), get(value, b"line")
+    if isinstance(source, bytes) and isinstance(line, int):
         return message + b" script: %b, on %b:%d." % (sha, source, line)
     return message

@@ -1,6 +1,7 @@
 """The scripts that are known by their SHA1, and running them.
 
-Rules: Lua is loaded with the first script. Scripts are a cache: a restart forgets them. The first
+Rules: Lua is loaded with the first script. Scripts are a cache: a restart forgets them, and of
+those that came with EVAL alone the ``EVAL_SCRIPTS_MAX`` used last are known, as in Redis. The first
 line ``#!lua`` may carry flags, as in Redis; ``no-writes`` refuses commands that write.
 """
 
@@ -26,6 +27,9 @@ FLAGS = frozenset({b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster",
                    b"allow-cross-slot-keys"})  # fmt: skip
 
 
+EVAL_SCRIPTS_MAX = 500
+
+
 class Scripts:
     """All scripts of one node."""
 
@@ -34,19 +38,34 @@ class Scripts:
         self._runtime: Runtime | None = None
         self._compiled: dict[bytes, tuple[Any, bool]] = {}
         self.bodies: dict[bytes, bytes] = {}
+        self._passing: dict[bytes, None] = {}
+        """Those that came with EVAL alone, the one used last at the end."""
 
     @property
     def memory_bytes(self) -> int:
         """What Lua uses; 0 before the first script."""
         return 0 if self._runtime is None else self._runtime.memory_bytes
 
+    def keep(self, body: bytes) -> bytes:
+        """SCRIPT LOAD: a script that stays until all are flushed; its SHA1. Raises ReplyError."""
+        sha = self.load(body)
+        self._passing.pop(sha, None)
+        return sha
+
     def load(self, body: bytes) -> bytes:
-        """Compile and keep a script; its SHA1. Raises ReplyError."""
+        """EVAL: compile a script unless it is known; its SHA1. Raises ReplyError."""
         sha = hashlib.sha1(body, usedforsecurity=False).hexdigest().encode()
         if sha not in self._compiled:
             code, flags = read_shebang(body)
             self._compiled[sha] = (self._lua().compile(code), b"no-writes" in flags)
             self.bodies[sha] = body
+            self._passing[sha] = None
+            if len(self._passing) > EVAL_SCRIPTS_MAX:
+                oldest = next(iter(self._passing))
+                for known in (self._passing, self._compiled, self.bodies):
+                    known.pop(oldest)
+        elif sha in self._passing:
+            self._passing[sha] = self._passing.pop(sha)
         return sha
 
     def kill(self) -> None:
@@ -70,6 +89,7 @@ class Scripts:
         """Forget all scripts, and the state of Lua with them."""
         self._compiled.clear()
         self.bodies.clear()
+        self._passing.clear()
         self._runtime = None
 
     def run(

@@ -307,6 +307,74 @@ def test_a_script_that_takes_all_memory_ends(script: str) -> None:
     assert node.call("EVAL", "return 1", 0) == 1
 
 
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("return redis.call('GET', 'large')", 0),
+        ("return {pcall(redis.call, 'GET', 'large')}", 0),
+        ("while true do pcall(redis.pcall, 'MGET', 'large', 'large') end", 0),
+        ("return redis.call('XRANGE', 's', '-', '+')", 0),
+        ("return cjson.encode({string.rep('x', 24000000), string.rep('y', 24000000)})", 0),
+        ("return 1", 66),
+    ],
+)
+def test_what_is_handed_to_a_script_is_bounded_too(script: str, arguments: int) -> None:
+    node = SimNode()
+    for _ in range(66):
+        node.call("APPEND", "large", "x" * MIB)
+    for i in range(1, 15):
+        node.call("XADD", "s", f"{i}-0", "f", f"{i}" + "x" * 5 * MIB)  # Lua keeps equal ones once
+    argv = [f"{i}" + "x" * MIB for i in range(arguments)]
+    assert node.raw("EVAL", script, 0, *argv).startswith(b"-ERR not enough memory"), script
+    assert node.call("EVAL", "return 1", 0) == 1
+
+
+def test_a_large_body_is_refused() -> None:
+    node = SimNode()
+    reply = node.raw("EVAL", "--" + "x" * 66 * MIB, 0)
+    assert reply.startswith(b"-ERR Error compiling script"), reply[:99]
+    assert node.call("EVAL", "return 1", 0) == 1
+
+
+def test_scripts_that_eval_brought_are_forgotten_one_by_one() -> None:
+    node = SimNode()
+    kept = node.call("SCRIPT", "LOAD", "return 'kept'")
+    first = node.call("SCRIPT", "LOAD", "return 0")  # loaded, then used by EVAL: it stays
+    for i in range(600):
+        assert node.call("EVAL", f"return {i}", 0) == i
+    assert node.call("EVALSHA", kept, 0) == b"kept"
+    assert node.call("EVALSHA", first, 0) == 0
+    assert node.call("EVAL", "return redis.sha1hex('return 1')", 0)
+    shas = [node.call("EVAL", f"return redis.sha1hex('return {i}')", 0) for i in (1, 599)]
+    assert node.call("SCRIPT", "EXISTS", *shas) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "return setmetatable({}, {__index = function() while true do end end})",
+        "return setmetatable({}, {__index = function(t, k) return k end})",
+        "return setmetatable({}, {__index = function() error('x') end})",
+        "return _G",
+        "return {map = setmetatable({}, {__index = error})}",
+    ],
+)
+def test_nothing_of_a_script_runs_when_its_reply_is_read(script: str) -> None:
+    node = SimNode()
+    assert node.call("EVAL", script, 0) == []
+    assert node.call("EVAL", "return 1", 0) == 1
+
+
+@pytest.mark.parametrize("what", ["_G", "setmetatable({}, {__index = error})", "redis"])
+def test_an_error_of_any_shape_is_an_error(what: str) -> None:
+    node = SimNode()
+    assert node.raw("EVAL", f"error({what})", 0).startswith(b"-"), what
+    assert node.call("EVAL", "return 1", 0) == 1
+
+
 def test_a_script_is_one_frame_and_one_time() -> None:
     node = SimNode()
     frames: list[int] = []
