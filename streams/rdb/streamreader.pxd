@@ -36,6 +36,10 @@ cdef class StreamReader:
     cdef int read_names(self) except -1
     cdef int read_entry(self, uint64_t base_ms, uint64_t base_seq) except -1
 
+    # what the head may still take
+    cdef int64_t room
+
+    cdef int charge(self, int64_t n) except -1
     cdef tuple id_of_lengths(self)
     cdef uint64_t count(self) except? 0xFFFFFFFFFFFFFFFF
     cdef int64_t time_ms(self) except? -1

@@ -48,6 +48,10 @@ LISTPACK_OVERHEAD_BYTES = cython.declare(cython.Py_ssize_t, 7)
 ELEMENTS_UNKNOWN = cython.declare(uint64_t, 65535)
 DURATION_MAX_S = cython.declare(uint64_t, 86400)
 MAXSIZE_MAX = cython.declare(uint64_t, 10000)
+# What a group or producer, a consumer, an iid or a released row, and a pending row take, about.
+GROUP_BYTES = cython.declare(int64_t, 400)
+NAME_BYTES = cython.declare(int64_t, 250)
+ROW_BYTES = cython.declare(int64_t, 48)
 TIME_MAX_MS = cython.declare(int64_t, (1 << 48) - 1)
 
 
@@ -251,6 +255,7 @@ class StreamReader:
         added: uint64_t = length
         found: StreamHead
         names: set = set()
+        self.room = cython.cast(int64_t, source.limit_bytes)
         if length != self.live:
             raise source.error("the number of entries is another before")
         if (self.last_ms, self.last_seq) > last_id:
@@ -269,6 +274,13 @@ class StreamReader:
         if self.rdb_type >= 26:
             found.producers = self.producers()
         return found
+
+    def charge(self, n):
+        """So many bytes more of memory are taken by what stands behind the entries."""
+        self.room -= n
+        if self.room < 0:
+            raise RdbTooLarge("the groups and producers of a stream")
+        return 0
 
     def id_of_lengths(self):
         """An ID written as two lengths."""
@@ -299,6 +311,7 @@ class StreamReader:
         read: int64_t = -1
         owned: uint64_t = 0
         place: uint64_t
+        self.charge(GROUP_BYTES + len(name))
         found: GroupHead = GroupHead(name, last_id, None)
         if self.rdb_type >= 19:
             read = cython.cast(int64_t, source.length())
@@ -309,6 +322,7 @@ class StreamReader:
             name = source.string()
             if name in names:
                 raise source.error("a consumer twice before")
+            self.charge(NAME_BYTES + len(name))
             names.add(name)
             seen_ms: int64_t = self.time_ms()
             active_ms: int64_t = self.time_ms() if self.rdb_type >= 21 else seen_ms
@@ -334,6 +348,7 @@ class StreamReader:
             seq = source.big_endian(8)
             if pending.n and not pending.is_below(pending.n - 1, ms, seq):
                 raise source.error("pending IDs that do not ascend before")
+            self.charge(ROW_BYTES)
             delivered_ms = self.time_ms()
             pending.add(ms, seq, delivered_ms if delivered_ms > 0 else 0, source.length())
         return 0
@@ -368,6 +383,7 @@ class StreamReader:
             at = pending.find(ms, seq, 0)
             if at < 0 or pending.rows[at].cidx != 0 or (ms, seq) in found:
                 raise source.error("a released row that is none before")
+            self.charge(NAME_BYTES)
             found[(ms, seq)] = None
         return list(found)
 
@@ -386,10 +402,12 @@ class StreamReader:
                 iid: bytes = source.string()
                 if not iid or iid in iids or cython.cast(uint64_t, len(iids)) >= maxsize:
                     raise source.error("a damaged producer before")
+                self.charge(NAME_BYTES + len(iid))
                 ms: uint64_t = source.length()
                 iids[iid] = (iid, ms, source.length())
             if not pid or pid in found:
                 raise source.error("a damaged producer before")
+            self.charge(GROUP_BYTES + len(pid))
             found[pid] = list(iids.values())
         added: uint64_t = self.count()
         return ProducersHead(duration_s, maxsize, list(found.items()), added, self.count())

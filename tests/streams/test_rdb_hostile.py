@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -127,6 +128,19 @@ def test_strings_and_nodes_that_claim_to_be_large() -> None:
         assert server.call("RESTORE", "s", 0, sealed(claim, 11)) == OUT_OF_MEMORY
     assert server.call("RESTORE", "s", 0, WHOLE["a stream"][:-1] + b"\0") == WRONG_FOOTER
     assert server.call("RESTORE", "s", 0, sealed(WHOLE["a stream"][:-10], 15)) == WRONG_FOOTER
+
+
+def test_heads_that_would_take_much_more_memory_than_bytes() -> None:
+    server = Node()
+    server.config = replace(server.config, memory_budget=1 << 22)
+    many = range(12_000)
+    for payload_of_many in (
+        payload([THREE], 3, groups=[group(b"%d" % i, [], {}) for i in many]),
+        payload([THREE], 3, groups=[group(b"g", [], {b"%d" % i: [] for i in range(17_000)})]),
+        payload([THREE], 3, groups=[group(b"g", [(i + 1, 0) for i in range(90_000)], {})]),
+    ):
+        assert server.call("RESTORE", "s", 0, payload_of_many) == OUT_OF_MEMORY
+    assert server.call("RESTORE", "s", 0, WHOLE["a group"]) == b"OK"
 
 
 def same_again(server: Node) -> None:
