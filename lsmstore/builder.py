@@ -93,10 +93,6 @@ class SegmentBuilder:
         """What the file has by now, less what still waits to be compressed."""
         return self._writer.offset
 
-    @property
-    def is_empty(self) -> bool:
-        return self._streams == 0 and not self._runs
-
     def begin_run(self, *, small: bool) -> None:
         """Blocks that follow belong to one run; a small one may go on in an open frame."""
         if self._open and not (self._shared and small):
@@ -169,10 +165,6 @@ class SegmentBuilder:
             self._sid,
             tuple([run for run in large if run.bytes >= self._options.large_run_bytes]),
         )
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        self._writer.discard()
 
     # -- inner parts ----------------------------------------------------------------------------
 

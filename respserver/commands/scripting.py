@@ -33,33 +33,30 @@ RUNNING = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS
 EMPTY_DUMP = bytes.fromhex("0c0096ed6880f5553c93")
 
 
-def run(call: Call, sha: bytes, read_only: bool) -> object:
-    """Run a script that is known, with the keys and arguments of the call."""
+def keys_and_arguments(call: Call) -> tuple[list[bytes], list[bytes]]:
+    """What the script finds in KEYS and ARGV. Raises ReplyError."""
     count = need_int(call.argv[2])
     if count > len(call.argv) - 3:
         raise ReplyError(b"ERR Number of keys can't be greater than number of args")
     if count < 0:
         raise ReplyError(b"ERR Number of keys can't be negative")
-    words = call.argv[3 : 3 + count], call.argv[3 + count :]
-    return call.server.scripts.run(sha, words, call.session, read_only)
+    return call.argv[3 : 3 + count], call.argv[3 + count :]
 
 
 def run_body(call: Call, read_only: bool) -> object:
     """EVAL: the script comes along."""
-    count = need_int(call.argv[2])
-    if count > len(call.argv) - 3:
-        raise ReplyError(b"ERR Number of keys can't be greater than number of args")
-    if count < 0:
-        raise ReplyError(b"ERR Number of keys can't be negative")
-    return run(call, call.server.scripts.load(call.argv[1]), read_only)
+    words = keys_and_arguments(call)
+    scripts = call.server.scripts
+    return scripts.run(scripts.load(call.argv[1]), words, call.session, read_only)
 
 
 def run_sha(call: Call, read_only: bool) -> object:
     """EVALSHA: the script is known, or not."""
+    scripts = call.server.scripts
     sha = call.argv[1].lower()
-    if sha not in call.server.scripts.bodies:
+    if sha not in scripts.bodies:
         raise ReplyError(NO_SCRIPT)
-    return run(call, sha, read_only)
+    return scripts.run(sha, keys_and_arguments(call), call.session, read_only)
 
 
 @command(

@@ -3,10 +3,9 @@
 Rules: a script is one command: one time, one batch, no waiting. Its commands run in a session of
 its own, with the database and protocol it chooses. It ends when it asks for more memory than
 ``LUA_BYTES_MAX``, and when it is killed, which it may be while it has written nothing: what is half
-done cannot be taken back. From its time limit on it lets other clients be answered (respserver/
-busy.py). No Python object is a value that a script can
-hold: callbacks answer with plain values, and the exception of redis.call is replaced where a script
-could catch it.
+done cannot be taken back. From its time limit on it lets other clients be answered
+(respserver/busy.py). No Python object is a value that a script can hold: callbacks answer with
+plain values, and the exception of redis.call is replaced where a script could catch it.
 
 Lua has no way out of a full memory while Python hands it a value, so the limit is lifted for that;
 if Lua has too much then, the limit stays lifted until the script has ended by it.

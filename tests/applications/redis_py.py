@@ -65,7 +65,6 @@ CAUSES: dict[str, str] = {
     "needs LCS": r"unknown command 'LCS'",
     "needs HOTKEYS, of Redis 8.6": r"unknown command 'HOTKEYS'",
     "needs ACL users": r"unknown subcommand '\w+'. Try ACL HELP",
-    "needs DUMP": r"unknown command 'DUMP'",
     "needs REPLICAOF": r"unknown command 'REPLICAOF'",
     "sets a limit of memory; what respq keeps is on disk": r"related to argument 'maxmemory'",
     "asks for settings of hashes": r"'hash-max-listpack-entries' in",
