@@ -361,6 +361,16 @@ class SimFS:
             self._change(directory, {name: None})
             self._done("unlink", path)
 
+    def rmdir(self, path: str) -> None:
+        with self._lock:
+            self._fault("rmdir", path)
+            if self._dir(path).live:
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+            directory, name = self._parent(path)
+            del directory.live[name]
+            directory.synced.pop(name, None)
+            self._done("rmdir", path)
+
     def fsync_dir(self, path: str) -> None:
         with self._lock:
             directory = self._dir(path)
@@ -373,9 +383,9 @@ class SimFS:
             directory.pending.clear()
             self._done("fsync_dir", path)
 
-    def lock(self, path: str) -> File:
+    def lock(self, path: str, *, shared: bool = False) -> File:
         with self._lock:
-            file = self.open(path) if self.exists(path) else self.create(path)
+            file = self.open(path) if shared or self.exists(path) else self.create(path)
             inode = self._inode(path)
             if inode.locked:
                 raise BlockingIOError(errno.EWOULDBLOCK, "already locked", path)
