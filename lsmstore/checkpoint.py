@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from lsmstore.dictfile import OVERHEAD_BYTES, dictionary_path
 from lsmstore.errors import DiskFull, InputOutputError, Poisoned, StorageError, translate
 from lsmstore.files import Files, row_path, segment_path
 from lsmstore.fs import File, FileSystem
@@ -95,7 +96,11 @@ class Checkpoint:
         self._tail = log.hold(self._version.floor_lsn)
         self._sizes = {
             segment_path("", meta.number): meta.bytes for meta in self._version.segments.values()
-        } | {row_path("", meta.number): meta.bytes for meta in self._version.row_files.values()}
+        }
+        for meta in self._version.row_files.values():
+            self._sizes[row_path("", meta.number)] = meta.bytes
+        for number, content in self._version.dictionaries.items():
+            self._sizes[dictionary_path("", number)] = len(content) + OVERHEAD_BYTES
         self._made: list[str] = []
         self._directories: list[str] = []
         self._links = True

@@ -1,7 +1,7 @@
 """The immutable file: a header, block frames, an index, a footer. Segments and row files are both
 this.
 
-    file    := header frame... footer
+    file    := header frame... footer       the last frames: origin (lsmstore/origin.py), index
     header  := magic 8 bytes | number u64 | after_lsn u64 | upto_lsn u64 | checksum u64   (40 bytes)
     frame   := raw_len u32 | stored_len u32 | dictionary u32 | codec u8 | zero u8[3] | payload
                | checksum u64
@@ -40,6 +40,7 @@ from lsmstore.errors import FULL, Corruption, DiskFull, StorageError, translate
 from lsmstore.frame import checksum
 from lsmstore.fs import Bytes, File, FileSystem
 from lsmstore.health import Health
+from lsmstore.origin import Origin
 
 HEADER: Final = struct.Struct("<8sQQQ")
 HEADER_BYTES: Final = HEADER.size + 8
@@ -153,8 +154,9 @@ class ContainerWriter:
         self.frames += len(frames)
         return places
 
-    def finish(self, index: bytes, counts: Counts) -> int:
-        """Append index and footer and make the file durable; returns its size."""
+    def finish(self, index: bytes, counts: Counts, origin: Origin) -> int:
+        """Append origin, index and footer and make the file durable; returns its size."""
+        self.put([origin.encode()])
         ((index_offset, index_len),) = self.put([index])
         footer = FOOTER.pack(index_offset, index_len, *counts, self._number, *self._interval)
         digest = U64.pack(xxh3_64_intdigest(footer, self._number))

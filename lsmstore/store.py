@@ -6,6 +6,8 @@
     <path>/wal/             the log                               lsmstore/wal.py, recovery.py
     <path>/seg/<n>.seg      blocks of streams                     lsmstore/segment.py
     <path>/seg/<n>.row      state rows                            lsmstore/rowfile.py
+    <path>/seg/<n>.dict     dictionaries, a second time           lsmstore/dictfile.py
+    <path>/checkpoints/     copies                                lsmstore/checkpoint.py
 
 Rules of this file:
 
@@ -27,6 +29,7 @@ from typing import Self
 from lsmstore.checkpoint import Checkpoint
 from lsmstore.compaction import Choice, Kind, choose, debt_bytes
 from lsmstore.compactor import Compaction
+from lsmstore.dictfile import dictionary_path
 from lsmstore.errors import Corruption, DiskFull, Locked, StorageError, translate
 from lsmstore.files import row_path, segment_path
 from lsmstore.flush import Flush
@@ -203,6 +206,9 @@ class Store(StoreView):
                 self._fs.unlink(f"{self.path}/{name}")
         named = {segment_path(self._seg_directory, number) for number in self._version.segments}
         named |= {row_path(self._seg_directory, number) for number in self._version.row_files}
+        named |= {
+            dictionary_path(self._seg_directory, number) for number in self._version.dictionaries
+        }
         for name in self._fs.listdir(self._seg_directory):
             path = f"{self._seg_directory}/{name}"
             if path not in named:

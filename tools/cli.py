@@ -25,6 +25,7 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
+    "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
     "serve": Lazy("tools.serve", "serve", "Run the server."),

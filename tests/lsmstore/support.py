@@ -199,7 +199,8 @@ def check_files(store: Store) -> None:
     path = store.path
     segments = {f"{number:08d}.seg" for number in store._version.segments}
     rows = {f"{number:08d}.row" for number in store._version.row_files}
-    assert set(fs.listdir(f"{path}/seg")) == segments | rows
+    dictionaries = {f"{number:08d}.dict" for number in store._version.dictionaries}
+    assert set(fs.listdir(f"{path}/seg")) == segments | rows | dictionaries
     manifest = f"MANIFEST-{store._manifest.number:08d}"
     names = {"CURRENT", "LOCK", "seg", "wal", manifest}
     assert set(fs.listdir(path)) - {"checkpoints"} == names
