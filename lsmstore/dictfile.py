@@ -1,7 +1,7 @@
 """A dictionary as a file beside the segments: ``seg/<id>.dict``.
 
 The manifest holds every dictionary and is what is read. The file is for the day on which there is
-no manifest (lsmstore/repair.py): without it nothing that was compressed with it could be read::
+no manifest (lsmstore/rebuild.py): without it nothing that was compressed with it could be read::
 
     file := 'RSPQDIC1' | id u32 | length u32 | content | checksum u64
 

@@ -105,7 +105,7 @@ class Files:
             self.unread.popleft().close()
         held = self.held
         removable = [path for path in self.obsolete if path not in held]
-        for path in removable[-at_once:]:
+        for path in removable[:at_once]:  # the oldest first: whatever replaced them is still there
             self.obsolete.remove(path)
             try:
                 self.fs.unlink(path)

@@ -126,6 +126,10 @@ class OsFile:
         if fd >= 0:
             os.close(fd)
 
+    def __del__(self) -> None:
+        """A file that nobody closed is closed with the last reference."""
+        self.close()
+
 
 class OsFS:
     """The real filesystem."""

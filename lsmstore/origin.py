@@ -1,7 +1,7 @@
 """What a segment or a row file says of itself beyond its content: whence it comes.
 
-The manifest knows all of it; this is for the day on which there is none (lsmstore/repair.py). It is
-the frame before the index::
+The manifest knows all of it; this is for the day on which there is none (lsmstore/rebuild.py). It
+is a frame of which the footer says where it is::
 
     origin := 'ORIGIN1\\n' | sid u64 | age u64 | part u32 | last u8 | zero u8[3] | n_inputs u32
               | n_large u32 | input u64[n_inputs] | large[n_large]

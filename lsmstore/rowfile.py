@@ -277,6 +277,10 @@ class RowFile:
         """What the filter says of a key."""
         return bloom.may_contain(self._bits, self._bits_size, bloom.key_hash(key))
 
+    def origin(self) -> Origin:
+        """Whence the file comes."""
+        return self._container.origin()
+
     def read_frame(self, offset: int, length: int) -> bytes:
         """What is in a frame, checked."""
         return self._container.read(offset, length)

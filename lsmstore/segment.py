@@ -242,7 +242,7 @@ class PageWriter:
         self._pages_bytes = 0
 
 
-class _Page:
+class Page:
     """A page as read: the directories of some neighbouring streams."""
 
     __slots__ = ("_data", "_ends", "_start", "sids")
@@ -363,6 +363,10 @@ class Segment:
         for at, sid in enumerate(page.sids):
             yield sid, self._run(page, at, i)
 
+    def origin(self) -> Origin:
+        """Whence the file comes."""
+        return self._container.origin()
+
     def read_frame(self, offset: int, length: int) -> bytes:
         """What is in a frame, checked."""
         return self._container.read(offset, length)
@@ -382,18 +386,18 @@ class Segment:
             raise Corruption(self.path, frame_offset, "a block has another count than its index")
         return block
 
-    def _page(self, i: int) -> _Page:
+    def _page(self, i: int) -> Page:
         key = (self.number, self._offsets[i])
         data = self._cache.get(key)
         if data is None:
             data = self._container.read(self._offsets[i], self._lengths[i])
             self._cache.put(key, data)
         try:
-            return _Page(data)
+            return Page(data)
         except ValueError as error:
             raise Corruption(self.path, self._offsets[i], str(error)) from None
 
-    def _run(self, page: _Page, at: int, i: int) -> Run:
+    def _run(self, page: Page, at: int, i: int) -> Run:
         try:
             return Run(self, page.directory(at))
         except ValueError as error:

@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from lsmstore import origin, sidfilter
+from lsmstore import sidfilter
 from lsmstore.block import Block, Run
 from lsmstore.cache import BlockCache
-from lsmstore.container import FOOTER_BYTES, HEADER_BYTES, Footer
+from lsmstore.container import FOOTER_BYTES, HEADER_BYTES
 from lsmstore.dictfile import dictionary_path, read_dictionary
 from lsmstore.errors import Corruption, InputOutputError, StorageError
 from lsmstore.files import row_path, segment_path
 from lsmstore.fs import FileSystem
 from lsmstore.manifest import CURRENT, read_current, read_manifest
-from lsmstore.origin import Origin
 from lsmstore.recovery import LogReader
 from lsmstore.rowfile import RowFile
 from lsmstore.segment import Segment
@@ -50,7 +49,6 @@ class SegmentSurvey:
     """Where frames of blocks are damaged."""
     lost_pages: list[tuple[int, int]] = field(default_factory=list)
     """Between which sids, [first, end), streams of damaged pages lie."""
-    origin: Origin | None = None
 
 
 @dataclass
@@ -64,7 +62,6 @@ class RowSurvey:
     file: RowFile | None = None
     """Open, if header, footer, index and filter are whole."""
     bad_blocks: set[int] = field(default_factory=set)
-    origin: Origin | None = None
 
 
 @dataclass
@@ -126,6 +123,13 @@ def survey_store(fs: FileSystem, path: str, progress: Progress) -> StoreSurvey:
     except Corruption as error:
         survey.damage.append(error)
         return survey
+    survey_files(fs, survey, version, progress)
+    return survey
+
+
+def survey_files(fs: FileSystem, survey: StoreSurvey, version: Version, progress: Progress) -> None:
+    """Look at all files that ``version`` names, and at the log."""
+    path = survey.path
     directory = f"{path}/seg"
     for meta in version.segments.values():
         segment = survey_segment(fs, directory, meta.number, version, progress)
@@ -133,7 +137,7 @@ def survey_store(fs: FileSystem, path: str, progress: Progress) -> StoreSurvey:
         if segment.segment is not None:
             found = (segment.size, segment.segment.streams, segment.segment.entries)
             _compare(segment.damage, segment.path, found, (meta.bytes, meta.streams, meta.entries))
-            interval = segment.segment.footer[4:]
+            interval = segment.segment.footer[4:6]
             _compare(segment.damage, segment.path, interval, (meta.after_lsn, meta.upto_lsn))
         if not segment.damage:
             segment.runs = []  # of a large store they are many; whoever wants them can read them
@@ -144,7 +148,7 @@ def survey_store(fs: FileSystem, path: str, progress: Progress) -> StoreSurvey:
             _compare(
                 rows.damage, rows.path, (rows.size, rows.file.rows), (row_meta.bytes, row_meta.rows)
             )
-            interval = rows.file.footer[4:]
+            interval = rows.file.footer[4:6]
             _compare(rows.damage, rows.path, interval, (row_meta.after_lsn, row_meta.upto_lsn))
     for dictionary, content in version.dictionaries.items():
         where = dictionary_path(directory, dictionary)
@@ -160,7 +164,6 @@ def survey_store(fs: FileSystem, path: str, progress: Progress) -> StoreSurvey:
     survey.leftovers = [
         f"{directory}/{name}" for name in fs.listdir(directory) if name not in named
     ]
-    return survey
 
 
 def _compare(damage: list[Corruption], path: str, found: object, said: object) -> None:
@@ -215,9 +218,7 @@ def survey_segment(
         progress(length)
     damage += _check_runs(path, survey.runs)
     pieces = [*segment.page_places, *frames]
-    survey.origin = _check_pieces(
-        damage, path, segment.read_frame, segment.footer, segment.size, pieces, survey.lost_pages
-    )
+    damage += _check_pieces(segment, pieces, survey.lost_pages)
     if not survey.lost_pages:
         counts = (
             len(segment.page_places),
@@ -268,33 +269,28 @@ def _check_runs(path: str, runs: list[tuple[int, Run]]) -> Iterator[Corruption]:
 
 
 def _check_pieces(
-    damage: list[Corruption],
-    path: str,
-    read: Callable[[int, int], bytes],
-    footer: Footer,
-    size: int,
-    pieces: list[tuple[int, int]],
-    lost: object,
-) -> Origin | None:
-    """Every byte belongs to something; returns the origin, which no index names."""
-    known = [(0, HEADER_BYTES), *pieces, footer[:2], (size - FOOTER_BYTES, FOOTER_BYTES)]
-    found: Origin | None = None
+    file: Segment | RowFile, pieces: list[tuple[int, int]], lost: object
+) -> Iterator[Corruption]:
+    """Every byte belongs to something, unless something that is lost names more."""
+    path, footer = file.path, file.footer
+    try:
+        file.origin()
+    except StorageError as error:
+        yield _as_corruption(error, path, footer.origin_offset)
+    known = [
+        (0, HEADER_BYTES),
+        *pieces,
+        (footer.origin_offset, footer.origin_len),
+        (footer.index_offset, footer.index_len),
+        (file.size - FOOTER_BYTES, FOOTER_BYTES),
+    ]
     at = 0
     for offset, length in sorted(known):
-        if offset > at:
-            try:
-                found = origin.decode(read(at, offset - at))
-            except StorageError as error:
-                if not lost:
-                    damage.append(_as_corruption(error, path, at))
-        elif offset < at:
-            damage.append(Corruption(path, offset, "two things are in one place"))
+        if offset != at and not lost:
+            yield Corruption(path, min(at, offset), "a frame is where none is known, or missing")
         at = max(at, offset + length)
-    if at != size:
-        damage.append(Corruption(path, at, f"the file has {size} bytes"))
-    if found is None and not lost and not damage:
-        damage.append(Corruption(path, footer.index_offset, "there is no origin before the index"))
-    return found
+    if at != file.size:
+        yield Corruption(path, at, f"the file has {file.size} bytes")
 
 
 def survey_rows(
@@ -341,9 +337,7 @@ def survey_rows(
         if last + b"\0" != file.block_bounds(len(file.block_places) - 1)[1]:
             damage.append(Corruption(path, file.footer.index_offset, "its last key is another"))
     pieces = [*file.block_places, (counts[3], counts[4])]
-    survey.origin = _check_pieces(
-        damage, path, file.read_frame, file.footer, file.size, pieces, survey.bad_blocks
-    )
+    damage += _check_pieces(file, pieces, survey.bad_blocks)
     return survey
 
 

@@ -6,7 +6,8 @@ group; index 0 means no owner: the entry was released by XNACK. ``next_pos`` is 
 first entry after the cursor, kept while it is known so that a read of new entries needs no search.
 
 Group row, little-endian: ``u8 version, u64 last ms, u64 last seq, i64 entries_read, u32 next_cidx,
-u32 n, u64 pending entries`` (so that it is seen when a chunk of them is missing), the group's name as ``u32 length, bytes``, then n times ``u32 cidx, i64 seen_ms, i64
+u32 n, u64 pending entries`` (a chunk that is missing is seen), the
+group's name as ``u32 length, bytes``, then n times ``u32 cidx, i64 seen_ms, i64
 active_ms, u32 length, name``, then for each policy that is set ``u8 POLICY_..., i64 value``.
 """
 

@@ -25,9 +25,12 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
+    "backup": Lazy("tools.care.backup", "backup", "Keep a copy of a running server's data."),
     "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
+    "repair": Lazy("tools.care.repair", "repair", "Make a damaged data directory sound."),
+    "restore": Lazy("tools.care.backup", "restore", "Bring a backup back."),
     "serve": Lazy("tools.serve", "serve", "Run the server."),
 }
 

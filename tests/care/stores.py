@@ -49,6 +49,19 @@ def fill(node: SimNode, rounds: int = 4, entries: int = 25) -> None:
             node.flush()
 
 
+def fill_with_words(node: SimNode) -> None:
+    """Many small streams of words, for which dictionaries are trained."""
+    rng = random.Random(7)
+    words = [random.Random(i).randbytes(12).hex() for i in range(60)]
+    for round_ in range(5):
+        for i in range(14):
+            for n in range(3):
+                node.call(
+                    "XADD", f"s{i}", f"{round_ + 1}-{n}", "f", " ".join(rng.choices(words, k=14))
+                )
+        node.flush()
+
+
 def copy_of(path: Path, to: Path) -> Path:
     shutil.copytree(path, to, ignore=shutil.ignore_patterns("LOCK"))
     return to
