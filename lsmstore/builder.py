@@ -206,7 +206,9 @@ class SegmentBuilder:
         if self._raw:
             raw = self._raw
             how = self._chooser.choose(self._sid, len(raw), lambda i: raw[i])
-            places += self._writer.put(raw, self._chooser.compressors(how), how.dictionary)
+            places += self._writer.put(
+                raw, self._chooser.compressors(how), how.dictionary, how.level
+            )
         places += self._writer.copy(self._copied) if self._copied else []
         for offset, length in places:
             self._offsets.append(offset)

@@ -37,7 +37,7 @@ from lsmstore.survey import RowSurvey, SegmentSurvey
 from lsmstore.version import RowFileMeta, SegmentMeta
 
 U64_MAX: Final = (1 << 64) - 1
-CODEC: Final = re.compile(rb"[\x00\x01]\x00\x00\x00")
+CODEC: Final = re.compile(rb"[\x00\x01][\x00-\x1f]\x00\x00")
 CODEC_AT: Final = 12
 FIELD: Final = b"*2\r\n$4\r\nlost\r\n$0\r\n\r\n"
 FILLER_ENTRIES: Final = 512
@@ -82,7 +82,7 @@ def content(frame: bytes, offset: int, number: int, known: Mapping[int, bytes]) 
     """What is in the frame of file ``number`` that lies at ``offset``; None if it is not whole."""
     if len(frame) < FRAME_OVERHEAD:
         return None
-    raw_len, stored_len, dictionary, codec = FRAME.unpack_from(frame)
+    raw_len, stored_len, dictionary, codec, _ = FRAME.unpack_from(frame)
     payload = frame[FRAME.size : -8]
     digest = checksum(frame[: FRAME.size], payload, frame_seed(number, offset))
     if stored_len != len(payload) or U64.unpack_from(frame, len(frame) - 8)[0] != digest:

@@ -29,6 +29,7 @@ COMMANDS = {
     "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
+    "inspect": Lazy("tools.care.inspect", "inspect", "Tell what a stream is made of."),
     "repair": Lazy("tools.care.repair", "repair", "Make a damaged data directory sound."),
     "restore": Lazy("tools.care.backup", "restore", "Bring a backup back."),
     "serve": Lazy("tools.serve", "serve", "Run the server."),
