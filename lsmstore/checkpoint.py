@@ -204,7 +204,10 @@ class Checkpoint:
             copy.pwrite(before, 0)
             at = len(before)
             for offset in range(start, end, COPY_BYTES):
-                data = file.pread(min(COPY_BYTES, end - offset), offset)
+                wanted = min(COPY_BYTES, end - offset)
+                data = file.pread(wanted, offset)
+                if len(data) < wanted:
+                    raise InputOutputError(path, "what was to be copied is shorter than it was")
                 copy.pwrite(data, at)
                 at += len(data)
             copy.pwrite(behind, at)

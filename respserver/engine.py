@@ -564,6 +564,8 @@ class Engine:
             "memtable_flushes": self.upkeep.flushes,
             "write_stalls": self.upkeep.stalls,
             "write_stalls_ms": self.upkeep.stalled_ms,
+            "checkpoint_failures": self.checkpoints.failures,
+            "checkpoint_loop_us": self.checkpoints.last_us,
             "compaction_failures": self.upkeep.compacting.failures,
             "block_cache_bytes": self.keyspace.cache.held_bytes,
             "block_cache_loads": self.keyspace.cache.loads,

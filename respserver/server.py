@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from lsmstore.errors import StorageError
+from lsmstore.errors import Corruption, StorageError
 from lsmstore.fs import OsFS
 from lsmstore.options import StoreOptions
 from lsmstore.runner import ChildRunner
@@ -51,13 +51,15 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
         os.makedirs(directory, exist_ok=True)
         store = Store.open(OsFS(), directory, StoreOptions())
     except (StorageError, OSError) as error:
-        raise StartupError(f"cannot open the data directory {directory}: {error}") from error
+        why = f"cannot open the data directory {directory}: {error}"
+        raise StartupError(why + _remedy(error, directory)) from error
     try:
         runner = ChildRunner("streams.mergeworker")
         engine = Engine(store, config, SystemClock(), skin, runner=runner)
         engine.recover()
     except (StorageError, RecordError, OSError) as error:
-        raise StartupError(f"cannot recover from {directory}: {error}") from error
+        why = f"cannot recover from {directory}: {error}"
+        raise StartupError(why + _remedy(error, directory)) from error
     skin.engine = engine
     sockets: list[socket.socket] = []
     try:
@@ -106,6 +108,12 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
         session.transport.close()
     await asyncio.sleep(0)
     return 0
+
+
+def _remedy(error: Exception, directory: str) -> str:
+    """What to try where something is damaged."""
+    damaged = isinstance(error, Corruption | RecordError)
+    return f"; try: respq repair {directory} (it shows its plan)" if damaged else ""
 
 
 def _listen(host: str, port: int, backlog: int) -> list[socket.socket]:

@@ -30,6 +30,8 @@ def test_bytes_are_counted_by_what_wrote_them() -> None:
     assert found["write_amplification"] == f"{sum(parts) / parts[0]:.2f}"
     assert found["space_amplification"] == "1.00"
     assert int(found["checkpoints"]) == 1
+    assert int(found["checkpoint_failures"]) == 0
+    assert int(found["checkpoint_loop_us"]) < 100_000
     assert 0 < float(found["cache_hit_rate"]) <= 1
     syncs = [part.split("=") for part in found["log_sync_us_histogram"].split(",")]
     assert sum(int(count) for _, count in syncs) >= 6 * 59
