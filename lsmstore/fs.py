@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Bytes = bytes | bytearray | memoryview
@@ -120,11 +120,14 @@ class OsFile:
     def size(self) -> int:
         return os.fstat(self._fd).st_size
 
-    def close(self) -> None:
-        """Give the descriptor back; closing twice is harmless."""
+    def close(self, *, _close: Callable[[int], None] = os.close) -> None:
+        """Give the descriptor back; closing twice is harmless.
+
+        ``_close`` is there for files whose end is that of the interpreter, when ``os`` is gone.
+        """
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            _close(fd)
 
     def __del__(self) -> None:
         """A file that nobody closed is closed with the last reference."""

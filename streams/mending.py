@@ -132,6 +132,8 @@ class Mender:
         other = self._keys.get(sid)
         if self._is_deleted(rowkeys.header_row(sid)):
             self.rows[row_key] = None
+            why = "its stream was deleted, and the key came back: it is gone again"
+            self.losses.append(Loss(why, rowkeys.name_of(row_key), sid))
             return
         if other is not None:
             newer, older = sorted((row_key, other), key=self._age)
@@ -286,6 +288,8 @@ class Mender:
         known = set()
         for row_key, value in view.scan_rows(b"G", b"H"):
             where = rowkeys.sid_of(row_key), rowkeys.suffix(row_key)
+            if where[0] not in self._headers:
+                continue
             known.add(where)
             self._mend_group(row_key, value, held.get(where, 0), owners.get(where, set()))
         for where in sorted(set(held) - known):
@@ -381,6 +385,14 @@ class Mender:
     def _mend_keys(self) -> None:
         """The index of what expires and the directory say what the keys say."""
         stored = dict(self._view.scan_rows(b"K", b"L"))
+        for row_key, value in list(stored.items()):
+            name = rowkeys.name_of(row_key)
+            ns = int.from_bytes(row_key[1:5], "big")
+            right = rowkeys.key_row(ns, self._slot_of(name), name)
+            if right != row_key:
+                self.rows[row_key] = None
+                if right not in stored:
+                    self.rows[right] = value
         stored.update({key: row for key, row in self.rows.items() if key[:1] == b"K" and row})
         for key in [key for key in stored if self.rows.get(key, b"") is None]:
             del stored[key]

@@ -97,9 +97,9 @@ def files(fs: FileSystem, path: str = PATH) -> Iterator[str]:
                 yield f"{directory}/{name}"
 
 
-def change_rows(fs: SimFS, rows: dict[bytes, bytes | None]) -> None:
+def change_rows(fs: FileSystem, rows: dict[bytes, bytes | None], path: str = PATH) -> None:
     """Put rows into a closed store that no server would have written."""
-    store = Store.open(fs, PATH, SMALL)
+    store = Store.open(fs, path, SMALL)
     for _ in store.replay():
         pass
     flush = store.begin_flush(store.floor_lsn)

@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.care.stores import WORDY, contents, copy_of, fill, fill_with_words, flip, on_disk, respq
+from lsmstore.fs import OsFS
+from tests.care.stores import (
+    WORDY,
+    change_rows,
+    contents,
+    copy_of,
+    fill,
+    fill_with_words,
+    flip,
+    on_disk,
+    respq,
+)
+from tests.care.wrong_rows import WRONG, Change
 from tests.seeds import seeds
 from tests.sim.dump import difference, dump
 from tests.sim.node import SimNode
@@ -256,6 +268,27 @@ def test_a_damaged_log_ends_before_its_damage(
         assert names
         assert node.store.next_lsn > account["lost_records"]["last_lsn"]
         goes_on(node, path)
+
+
+@pytest.mark.parametrize(("what", "change"), WRONG, ids=[what for what, _ in WRONG])
+def test_rows_that_contradict_each_other_are_mended(
+    what: str, change: Change, tmp_path: Path
+) -> None:
+    memory = SimNode()
+    path = tmp_path / "data"
+    for node in (memory, on_disk(path)):
+        fill(node)
+        node.flush()
+        node.close()
+    change_rows(OsFS(), change(memory.fs), str(path))
+    assert respq("check", str(path))[0] == 1
+    account, node = repaired(path)
+    if what in {"has no header", "has no key", "pending entries of"}:
+        assert [loss["sid"] for loss in account["losses"]] == [1]
+    else:
+        assert account["losses"] == []
+    assert len(entries(node, "events")) == 92
+    node.close()
 
 
 def test_all_at_once(closed: Path, tmp_path: Path) -> None:
