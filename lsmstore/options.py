@@ -38,6 +38,7 @@ class StoreOptions:
     tier_bytes: int = 4 * MIB  # shared segments up to here are of the smallest size
     own_frame_bytes: int = 64 * KIB  # blocks and frames of a stream's own segments
     own_compression_levels: tuple[int, ...] = (1, 3, 9)  # of which sampling takes one
+    own_columns: bool = True  # and columns, where sampling finds that they save a fifth
     dictionary_bytes: int = 16 * KIB  # of a trained dictionary; 0 trains none
     dictionaries_max: int = 16
     dictionary_run_bytes: int = 1 * MIB  # a stream with so much in a flush gets its own choice

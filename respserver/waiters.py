@@ -37,6 +37,8 @@ class Parked:
     """CLAIM: it gets what is pending for so long."""
     cold: bool = False
     """Waits for blocks that are being read, not for keys."""
+    cold_rounds: int = 0
+    """How many times it did."""
 
 
 class Line:
