@@ -21,6 +21,7 @@ class StoreOptions:
     log_file_bytes_max: int = 64 * MIB
     log_file_bytes_inline: int = 4 * MIB  # at most this much is zero-filled while a caller waits
     log_spares_max: int = 2  # zero-filled or recycled files kept for the next rotations
+    log_compressed_bytes_min: int = 0  # frames of so much are compressed; 0: none
     log_reserve_bytes: int = 128 * KIB  # kept back for records that free space
     compression_level: int = 1
     frame_bytes: int = 16 * KIB  # small blocks are put together into frames of this size
