@@ -43,7 +43,8 @@ FIGURES = {
         "appends-512": {"rocksdict snappy", "plyvel"},
     },
     "range": {
-        f"range-{shape}-{state}": {"rocksdict snappy", "rocksdict zstd"}
+        f"range-{count}-{shape}-{state}": {"rocksdict snappy", "rocksdict zstd"}
+        for count in (100, 1000)
         for shape in shapes.SHAPES
         for state in ("flushed", "sealed")
     },

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -27,7 +27,8 @@ from tools.bench.store.shapes import Entry
 
 IN_FLIGHT: Final = {64: 300_000, 512: 1_000_000}
 COUNT: Final = 100
-RANGES: Final = 1000
+COUNTS: Final = (COUNT, 1000)  # part of a block or two; blocks whole
+READ_MAX: Final = 100_000  # entries of a round
 RANGE_US: Final = {"sensor": 0.5, "event": 0.5, "order": 1.8}
 GROUP: Final = 512
 TRIM_GROUP: Final = 64
@@ -98,11 +99,10 @@ def us_an_entry(keeper: Keeper, starts: Sequence[Entry], count: int) -> float:
 
 
 def ranges(scale: Scale, say: Say) -> list[Reading]:
-    """XRANGE COUNT 100 from anywhere in a stream of which nothing is in memory, to RESP."""
+    """Short and long XRANGEs from anywhere in a stream of which nothing is in memory, to RESP."""
     found: list[Reading] = []
     for shape, make in shapes.SHAPES.items():
-        entries = make(max(scale.of(shape), 2 * COUNT))
-        chance = random.Random(1)
+        entries = make(max(scale.of(shape), 2 * max(COUNTS)))
         with tempfile.TemporaryDirectory(prefix="respq-bench-") as home, ExitStack() as ends:
             path = Path(home)
             peers = [Rocks(path, codec, caches=False) for codec in ("snappy", "zstd")]
@@ -118,31 +118,40 @@ def ranges(scale: Scale, say: Say) -> list[Reading]:
             for keeper in keepers.values():
                 keeper.forget()
                 keeper.check(entries)
-            times: dict[str, list[float]] = {}
-            for number in range(scale.rounds):
-                starts = [
-                    entries[chance.randrange(len(entries) - COUNT)]
-                    for _ in range(min(RANGES, len(entries) // COUNT))
+            for count in COUNTS:
+                costs = median_costs(keepers, entries, count, scale.rounds)
+                for name, cost in costs.items():
+                    say(f"range: {shape}, COUNT {count}: {name} {cost:.2f} us/entry")
+                beside = {peer.name: costs[peer.name] for peer in peers}
+                found += [
+                    Reading(
+                        f"range-{count}-{shape}-{state}",
+                        f"cold XRANGE COUNT {count}, {shape}, {state}",
+                        costs[state],
+                        "us/entry",
+                        Goal(RANGE_US[shape], 3, "rocksdict"),
+                        "reads only",
+                        beside,
+                    )
+                    for state in ("flushed", "sealed")
                 ]
-                for name, keeper in keepers.items():
-                    cost = us_an_entry(keeper, starts, COUNT)
-                    times.setdefault(name, []).append(cost)
-                    say(f"range: {shape}, round {number + 1}: {name} {cost:.2f} us/entry")
-        medians = {name: median(values) for name, values in times.items()}
-        beside = {peer.name: medians[peer.name] for peer in peers}
-        found += [
-            Reading(
-                f"range-{shape}-{state}",
-                f"cold XRANGE COUNT {COUNT}, {shape}, {state}",
-                medians[state],
-                "us/entry",
-                Goal(RANGE_US[shape], 3, "rocksdict"),
-                "reads only",
-                beside,
-            )
-            for state in ("flushed", "sealed")
-        ]
     return found
+
+
+def median_costs(
+    keepers: Mapping[str, Keeper], entries: Sequence[Entry], count: int, rounds: int
+) -> dict[str, float]:
+    """Microseconds an entry of ranges from anywhere; keepers take turns."""
+    chance = random.Random(1)
+    costs: dict[str, list[float]] = {name: [] for name in keepers}
+    for _ in range(rounds):
+        starts = [
+            entries[chance.randrange(len(entries) - count)]
+            for _ in range(max(1, min(READ_MAX, len(entries)) // count))
+        ]
+        for name, keeper in keepers.items():
+            costs[name].append(us_an_entry(keeper, starts, count))
+    return {name: median(values) for name, values in costs.items()}
 
 
 def trim(scale: Scale, say: Say) -> list[Reading]:
