@@ -38,10 +38,7 @@ FIGURES = {
         f"amplification-{shape}": {"rocksdict snappy", "rocksdict zstd", "redis AOF"}
         for shape in shapes.SHAPES
     },
-    "appends": {
-        "appends-64": {"rocksdict snappy", "plyvel"},
-        "appends-512": {"rocksdict snappy", "plyvel"},
-    },
+    "appends": {f"appends-{group}": {"rocksdict snappy", "plyvel"} for group in (64, 512)},
     "range": {
         f"range-{count}-{shape}-{state}": {"rocksdict snappy", "rocksdict zstd"}
         for count in (100, 1000)

@@ -134,10 +134,11 @@ class Contender:
         fields = Path(f"/proc/{self._pid()}/stat").read_text().rsplit(") ", 1)[1].split()
         return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
-    def resident_bytes(self) -> int:
-        """Memory the process has, as the system counts it."""
+    def resident_bytes(self, *, peak: bool = False) -> int:
+        """Memory the process has, as the system counts it, or the most it ever had."""
         status = Path(f"/proc/{self._pid()}/status").read_text()
-        return int(status.split("VmRSS:", 1)[1].split(maxsplit=1)[0]) * 1024
+        field = "VmHWM:" if peak else "VmRSS:"
+        return int(status.split(field, 1)[1].split(maxsplit=1)[0]) * 1024
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""

@@ -7,6 +7,7 @@ codes as in ``respq bench``, and 2 where a peer is not installed.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -140,6 +141,7 @@ def store(
         redis,
         respq or installed_respq(),
     )
+    load = os.getloadavg()[0]
     progress = Console(stderr=True, highlight=False)
     readings: list[Reading] = []
     failed = 0
@@ -156,20 +158,22 @@ def store(
                 say(f"{name}: {error}")
                 failed += 1
     if as_json:
-        result = {"machine": machine(redis), "figures": [one.to_json() for one in readings]}
+        where = {**machine(redis), "load_before": load}
+        result = {"machine": where, "figures": [one.to_json() for one in readings]}
         click.echo(json.dumps(result, indent=2))
     else:
         wide = None if sys.stdout.isatty() else REPORT_COLUMNS
-        Console(width=wide).print(as_table(readings))
+        Console(width=wide).print(as_table(readings, load))
     if failed > 0:
         raise click.ClickException(f"{failed} of {len(rows)} rows could not be measured")
     if strict and not all(one.hit for one in readings):
         raise SystemExit(MISSED)
 
 
-def as_table(readings: list[Reading]) -> Table:
-    """The result for a reader."""
-    table = Table(caption="ratio: how many times better than the best peer that the goal names")
+def as_table(readings: list[Reading], load: float) -> Table:
+    """The result for a reader; ``load``: how busy the machine was before."""
+    caption = "ratio: how many times better than the best peer that the goal names"
+    table = Table(caption=f"{caption}; load average before: {load:.1f}")
     for heading in ("figure", "respq", "peers", "ratio", "goal", "", "durability"):
         right = heading in {"respq", "peers", "ratio", "goal"}
         table.add_column(heading, justify="right" if right else "left")
