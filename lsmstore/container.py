@@ -14,8 +14,9 @@ frame in the wrong place or from another file fails; of header and footer, over 
 seeded with ``number``.
 
 ``codec`` 0: the payload is raw; 1: one zstd frame that states its content size, made with the
-dictionary ``dictionary`` if that is not 0. ``index_len`` and every length of a frame in an index
-count the whole frame.
+dictionary ``dictionary`` if that is not 0; 2: the same, and its content are the columns
+(lsmstore/columns.py) of ``raw_len`` bytes, fewer than they are. ``index_len`` and every length of
+a frame in an index count the whole frame.
 
 Rules of this file:
 
@@ -36,6 +37,7 @@ from typing import Any, Final, NamedTuple
 import zstandard
 from xxhash import xxh3_64_intdigest
 
+from lsmstore import columns
 from lsmstore.errors import FULL, Corruption, DiskFull, StorageError, translate
 from lsmstore.frame import checksum
 from lsmstore.fs import Bytes, File, FileSystem
@@ -50,6 +52,7 @@ FRAME_OVERHEAD: Final = FRAME.size + 8
 U64: Final = struct.Struct("<Q")
 RAW: Final = 0
 ZSTD: Final = 1
+COLUMNS: Final = 2
 BATCH_FRAMES_MAX: Final = 340  # three buffers a frame, within what one pwritev takes
 
 _second_thread = ThreadPoolExecutor(1, "compress")
@@ -125,15 +128,19 @@ class ContainerWriter:
         raws: Sequence[bytes],
         compressors: Compressors | None = None,
         dictionary: int = 0,
+        *,
+        by_column: bool = False,
     ) -> list[tuple[int, int]]:
         """Append one frame for each of ``raws``; returns (offset, length of the whole frame).
 
-        ``compressors`` are those with the dictionary of that number.
+        ``compressors`` are those with the dictionary of that number. ``by_column``: entries are put
+        into columns where that is possible.
         """
         used = compressors or self._compressors
         places: list[tuple[int, int]] = []
         for start in range(0, len(raws), BATCH_FRAMES_MAX):
-            places += self._put_batch(raws[start : start + BATCH_FRAMES_MAX], used, dictionary)
+            batch = raws[start : start + BATCH_FRAMES_MAX]
+            places += self._put_batch(batch, used, dictionary, by_column)
         return places
 
     def copy(self, frames: Sequence[bytes]) -> list[tuple[int, int]]:
@@ -172,19 +179,21 @@ class ContainerWriter:
     # -- inner parts ----------------------------------------------------------------------------
 
     def _put_batch(
-        self, raws: Sequence[bytes], compressors: Compressors, dictionary: int
+        self, raws: Sequence[bytes], compressors: Compressors, dictionary: int, by_column: bool
     ) -> list[tuple[int, int]]:
-        packed = self._compress(raws, compressors)
+        put = [columns.pack(raw) for raw in raws] if by_column else [None] * len(raws)
+        contents = [column or raw for column, raw in zip(put, raws, strict=True)]
+        packed = self._compress(contents, compressors)
         buffers: list[Bytes] = []
         places: list[tuple[int, int]] = []
         at = self.offset
         for i, raw in enumerate(raws):
             payload = packed[i]
-            codec = ZSTD
+            codec = ZSTD if put[i] is None else COLUMNS
             if len(payload) >= len(raw):
                 payload, codec = raw, RAW
             stored_len = len(payload)
-            header = FRAME.pack(len(raw), stored_len, dictionary if codec == ZSTD else 0, codec)
+            header = FRAME.pack(len(raw), stored_len, dictionary if codec != RAW else 0, codec)
             digest = checksum(header, payload, frame_seed(self._number, at))
             buffers += (header, payload, U64.pack(digest))
             places.append((at, FRAME_OVERHEAD + stored_len))
@@ -307,13 +316,16 @@ class Container:
         payload = memoryview(data)[FRAME.size :]
         if codec == RAW and raw_len == stored_len:
             return bytes(payload)
-        if codec != ZSTD or zstandard.frame_content_size(payload) != raw_len:
+        size = zstandard.frame_content_size(payload)
+        if not (size == raw_len if codec == ZSTD else codec == COLUMNS and 0 < size < raw_len):
             raise Corruption(self.path, offset, "a frame contradicts its header")
         try:
-            raw = self._decompressor(dictionary, offset).decompress(payload)
+            content = self._decompressor(dictionary, offset).decompress(payload)
+            return content if codec == ZSTD else columns.unpack(content, raw_len)
         except zstandard.ZstdError as error:
             raise Corruption(self.path, offset, f"zstd: {error}") from None
-        return raw
+        except ValueError as error:
+            raise Corruption(self.path, offset, str(error)) from None
 
     # -- inner parts ----------------------------------------------------------------------------
 

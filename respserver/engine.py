@@ -22,10 +22,10 @@ from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
 from respserver.busy import Busy
-from respserver.call import Call
+from respserver.call import FRAME_BYTES_MAX, Call
 from respserver.clientlimits import ClientLimits
 from respserver.clock import Clock
-from respserver.errors import ReplyError
+from respserver.errors import OUT_OF_MEMORY, ReplyError
 from respserver.expiry import Expiry
 from respserver.kernel import Kernel
 from respserver.longreply import LongReply
@@ -394,6 +394,8 @@ class Engine:
     def _make_room(self, record_bytes: int, frees_space: bool) -> int:
         if self.upkeep.refuses_writes and not frees_space:
             raise ReplyError(MISCONF)
+        if record_bytes > FRAME_BYTES_MAX:
+            raise ReplyError(OUT_OF_MEMORY)
         try:
             self.store.make_room(record_bytes, frees_space=frees_space)
         except DiskFull:

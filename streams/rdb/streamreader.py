@@ -263,7 +263,7 @@ class StreamReader:
         if self.rdb_type >= 19:
             self.id_of_lengths()  # the first: it is that of the first entry
             max_deleted_id = self.id_of_lengths()
-            added = source.length()
+            added = self.count()
         found = StreamHead(length, last_id, max_deleted_id, added)
         for _ in range(source.length()):
             group: GroupHead = self.group()
