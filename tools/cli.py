@@ -35,6 +35,7 @@ COMMANDS = {
     "serve": Lazy("tools.serve", "serve", "Run the server."),
     "stream": Lazy("tools.living.stream", "stream", "List, show and trim streams."),
     "tail": Lazy("tools.living.tail", "tail", "Print the newest entries of streams."),
+    "work": Lazy("tools.living.work", "work", "Let a program work on entries, one each."),
 }
 
 
