@@ -164,8 +164,9 @@ def work(
         (number, signal.signal(number, lambda *_: stop.ask()))
         for number in (signal.SIGTERM, signal.SIGINT)
     ]
+    report = reporter(in_json=in_json, quiet=quiet)
     try:
-        Worker(server.url, job, stop, reporter(in_json=in_json, quiet=quiet)).run(jobs)
+        Worker(server.url, job, stop, report).run(jobs)
         if consumer is None:
             with suppress(Trouble):  # a name that stays does no harm
                 Holding(server, post).leave()

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeVar
 
 from tools.connection import Server, Trouble, Unreachable, text
@@ -72,18 +73,26 @@ class Stop:
 
     def __init__(self) -> None:
         self._descriptors = (os.eventfd(0), os.eventfd(0))
-        self.requests = 0
+        self._numbers = count()
+        self._known: list[int] = []
         self.at_s = math.inf
         self._asked = threading.Event()
 
     def ask(self) -> None:
-        """Stop; the second time, at once."""
-        if self.requests < len(self._descriptors):
-            self.at_s = min(self.at_s, time.monotonic())
-            self._asked.set()
-            os.eventfd_write(self._descriptors[self.requests], 1)
-            # Last: a slot that looks at the next descriptor already knows the rest.
-            self.requests += 1
+        """Stop; the second time, at once. One signal's handler may interrupt another's: what is
+        counted here is counted in one step, and what wakes a slot comes before it looks further.
+        """
+        number = next(self._numbers)
+        self.at_s = min(self.at_s, time.monotonic())
+        self._asked.set()
+        if number < len(self._descriptors):
+            os.eventfd_write(self._descriptors[number], 1)
+        self._known.append(number)
+
+    @property
+    def requests(self) -> int:
+        """How often it was asked so far."""
+        return len(self._known)
 
     @property
     def asked(self) -> bool:
@@ -223,13 +232,13 @@ class _Slot:
         told = False
         while True:
             wake = self._stop.wake
+            if self._stop.asked and not told:
+                told = True
+                self._report("stopping", delivery, why=f"may take {job.grace_ms} ms to finish")
             until_s = min(next_s, ends_s, self._stop.kill_at_s(job.grace_ms))
             code = child.wait(until_s - time.monotonic(), wake)
             if code is not None:
                 return code, None
-            if self._stop.asked and not told:
-                told = True
-                self._report("stopping", delivery, why=f"may take {job.grace_ms} ms to finish")
             now_s = time.monotonic()
             if now_s >= self._stop.kill_at_s(job.grace_ms):
                 child.end()
