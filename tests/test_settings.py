@@ -163,6 +163,10 @@ def test_the_samples_above_cover_the_table() -> None:
     assert not set(CONSTANTS) & set(SETTINGS)
 
 
+def test_the_url_of_the_other_commands_is_no_setting() -> None:
+    assert load(environment={"RESPQ_URL": "redis://localhost"}) == Config()
+
+
 def test_unknown_names_are_refused_with_the_one_meant(tmp_path: Path) -> None:
     file = tmp_path / "respq.toml"
     file.write_text("apendfsync = 'always'\n")
@@ -172,7 +176,7 @@ def test_unknown_names_are_refused_with_the_one_meant(tmp_path: Path) -> None:
         f"unknown setting 'apendfsync' in file {file}; did you mean 'appendfsync'?"
     )
     with pytest.raises(SettingsError) as refused:
-        load(environment={"RESPQ_POTR": "1"})
+        load(environment={"RESPQ_POTR": "1", "RESPQ_URL": "redis://localhost"})
     assert str(refused.value) == (
         "unknown setting 'RESPQ_POTR' in the environment; did you mean 'RESPQ_PORT'?"
     )

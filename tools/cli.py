@@ -25,9 +25,17 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
+    "add": Lazy("tools.living.add", "add", "Add entries to a stream."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
+    "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
+    "lag": Lazy("tools.living.lag", "lag", "Show how far behind each group is."),
+    "pending": Lazy("tools.living.pending", "pending", "Show, claim, end pending entries."),
+    "ping": Lazy("tools.living.ping", "ping", "Ask whether the server is there."),
     "serve": Lazy("tools.serve", "serve", "Run the server."),
+    "stream": Lazy("tools.living.stream", "stream", "List, show and trim streams."),
+    "tail": Lazy("tools.living.tail", "tail", "Print the newest entries of streams."),
+    "work": Lazy("tools.living.work", "work", "Let a program work on entries, one each."),
 }
 
 
@@ -44,6 +52,15 @@ class LazyGroup(click.Group):
         if found is None:
             return None
         return cast(click.Command, getattr(import_module(found.module), found.attribute))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand; suggest those that are spelt alike."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand:
+            raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of subcommands from the lines above."""
