@@ -1,7 +1,7 @@
 """Checks entries in wire form that come from elsewhere, before they are stored as they are.
 
-Rules: an entry is ``*2\\r\\n$<n>\\r\\n<id>\\r\\n*<2k>\\r\\n`` and 2k bulks, every number written in the one
-way that this server writes it, since it will be read without a doubt ever after. IDs ascend.
+Rules: an entry is ``*2\\r\\n$<n>\\r\\n<id>\\r\\n*<2k>\\r\\n`` and 2k bulks, every number written in
+the one way that this server writes it: it will be read without a doubt ever after. IDs ascend.
 """
 
 from __future__ import annotations

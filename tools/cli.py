@@ -27,6 +27,11 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
+    "migrate": Lazy(
+        "tools.migrate.command",
+        "migrate",
+        "Move streams from Redis, Valkey, another respq or a file, and back.",
+    ),
     "serve": Lazy("tools.serve", "serve", "Run the server."),
 }
 

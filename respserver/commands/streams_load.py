@@ -12,6 +12,7 @@ virtual node of their own, as Redis kept them; places of deleted ones among them
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from respserver.args import need_int_between
@@ -21,11 +22,11 @@ from respserver.errors import SYNTAX, ReplyError
 from respserver.keyspec import one_key
 from respserver.replies import OK
 from respserver.spec import DENYOOM, READONLY, WRITE, command
-from respserver.stream_args import need_strict_id, need_stream, option
+from respserver.stream_args import need_stream, need_strict_id, option
 from streams import ids
 from streams.entrycheck import check_entries
-from streams.rdb.headwriter import HEAD_TYPE, head_of, head_payload
 from streams.rdb.heads import StreamHead
+from streams.rdb.headwriter import HEAD_TYPE, head_of, head_payload
 from streams.rdb.payload import VERSIONS, WrongFooter, dump_stream, open_payload
 from streams.rdb.reader import RdbError, RdbTooLarge
 from streams.rdb.rows import Node
@@ -56,7 +57,7 @@ def last_entry(stream: Stream) -> ID:
 def deleted_places(words: list[bytes], n: int) -> list[int]:
     """The places of the deleted ones among ``n`` entries."""
     places = [need_int_between(word, 0, n - 1, BAD_PLACE) for word in words]
-    if any(a >= b for a, b in zip(places, places[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(places)):
         raise ReplyError(BAD_PLACE)
     return places
 

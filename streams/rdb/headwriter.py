@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 import cython
-from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import int64_t, uint64_t
 
 from streams.group import Consumer, Group
-from streams.pending import PendingList
 from streams.rdb.heads import ConsumerHead, GroupHead, ProducersHead, StreamHead
 from streams.rdb.payload import VERSIONS, sealed
 from streams.rdb.rows import PendingRows
