@@ -24,6 +24,8 @@ from tools.migrate.target import FULL, OWN_KEY, Counts, Target, failure, mark_wo
 
 BATCH_COMMANDS: Final = 500
 BATCH_BYTES: Final = 1 << 20
+DB_AT: Final = 4
+"""Where COPY names a database."""
 IGNORED: Final = frozenset(
     (b"", b"PING", b"REPLCONF", b"PUBLISH", b"SPUBLISH", b"SCRIPT", b"FUNCTION")
 )
@@ -36,7 +38,10 @@ OF_STRINGS: Final = frozenset(b"SETBIT BITFIELD BITOP PFADD PFMERGE PFDEBUG".spl
 """Commands that change a string."""
 OVERWRITE: Final = frozenset((b"RENAME", b"RESTORE", b"COPY"))
 CLEARS: Final = frozenset((b"SWAPDB", b"FLUSHALL", b"FLUSHDB"))
-LIVES: Final = frozenset((b"PEXPIREAT", b"PERSIST", b"DEL", b"UNLINK", b"SET", b"RENAME"))
+LIVES: Final = frozenset(
+    b"PEXPIREAT PERSIST DEL UNLINK SET RENAME COPY MOVE RESTORE FLUSHALL FLUSHDB SWAPDB".split()
+)
+"""Commands that change when keys expire."""
 
 
 class Applier:
@@ -147,6 +152,7 @@ class Applier:
             words = words_of(command)
             at = next((i for i, w in enumerate(words) if w.upper() == b"STORE"), 0)
             place = words[at + 1] if at else words[2] if name == b"BITOP" else key
+            self._loader.lives.pop((self._db, place), None)
             self._push(encode(["DEL", place]), b"DEL", place)
 
     def _holds(self, command: bytes, name: bytes, key: bytes) -> bool:
@@ -157,17 +163,35 @@ class Applier:
         if name == b"PEXPIREAT":
             lives[place] = int(words[2])
             return True
-        if name == b"RENAME":
-            life = lives.pop(place, 0)
-            lives.pop((self._db, words[2]), None)
+        if name in (b"RENAME", b"COPY", b"MOVE"):
+            to = self._db, words[2]
+            if name == b"MOVE":
+                to = int(words[2]), key
+            elif len(words) > DB_AT and words[DB_AT - 1].upper() == b"DB":
+                to = int(words[DB_AT]), words[2]
+            life = lives.get(place, 0) if name == b"COPY" else lives.pop(place, 0)
+            lives.pop(to, None)
             if life:
-                lives[self._db, words[2]] = life
+                lives[to] = life
+        elif name in CLEARS:
+            self._clear_lives(name, words)
         elif name in (b"DEL", b"UNLINK"):
             for word in words[1:]:
                 lives.pop((self._db, word), None)
         elif not (name == b"SET" and any(word.upper() == b"KEEPTTL" for word in words[3:])):
             lives.pop(place, None)
         return False
+
+    def _clear_lives(self, name: bytes, words: list[bytes]) -> None:
+        lives = dict(self._loader.lives)
+        self._loader.lives.clear()
+        swapped: dict[int, int] = {}
+        if name == b"SWAPDB":
+            a, b = int(words[1]), int(words[2])
+            swapped = {a: b, b: a}
+        for (db, key), life in lives.items():
+            if name == b"SWAPDB" or (name == b"FLUSHDB" and db != self._db):
+                self._loader.lives[swapped.get(db, db), key] = life
 
     def _make_way(self, command: bytes, name: bytes) -> None:
         """What is overwritten goes, even if what comes in its place is of a type not carried."""

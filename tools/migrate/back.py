@@ -139,17 +139,8 @@ class Back:
                 continue
             counts = {row[:2]: row[4] for row in group.pending.all()}
             for id in group.released:
-                target.push(
-                    "XNACK",
-                    key,
-                    group.name,
-                    "FAIL",
-                    "IDS",
-                    1,
-                    id_text(id),
-                    "RETRYCOUNT",
-                    counts[id],
-                )
+                words: list[Word] = ["FAIL", "IDS", 1, id_text(id), "RETRYCOUNT", counts[id]]
+                target.push("XNACK", key, group.name, *words)
             if not any(one.name == b"" for one in group.consumers):
                 target.push("XGROUP", "DELCONSUMER", key, group.name, "")
 

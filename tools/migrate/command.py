@@ -152,10 +152,12 @@ def run(
     counts = asdict(move.counts)
     seconds = progress.seconds
     lines = [
-        f"moved {counts['streams']} streams, {counts['entries']:,} entries"
-        f" ({counts['proven']:,} were there already), {counts['strings']} strings,"
-        f" {counts['commands']:,} commands in {seconds:.1f} s"
-        f" ({counts['entries'] / max(seconds, 0.001):,.0f} entries/s)",
+        (
+            f"moved {counts['streams']} streams, {counts['entries']:,} entries"
+            f" ({counts['proven']:,} were there already), {counts['strings']} strings,"
+            f" {counts['commands']:,} commands in {seconds:.1f} s"
+            f" ({counts['entries'] / max(seconds, 0.001):,.0f} entries/s)"
+        ),
         *left_out(counts),
     ]
     report.result({"done": True, "mode": found.mode, "seconds": round(seconds, 3), **counts}, lines)
@@ -216,9 +218,11 @@ def verify(source: str, url: str, in_json: bool) -> None:
     progress.end()
     excused = verdict.excuses.found
     lines = [
-        f"{'differs' if verdict.differences else 'identical'}: {verdict.streams} streams,"
-        f" {verdict.entries:,} entries, {verdict.groups} groups, {verdict.pending:,} pending,"
-        f" {verdict.strings} strings",
+        (
+            f"{'differs' if verdict.differences else 'identical'}: {verdict.streams} streams,"
+            f" {verdict.entries:,} entries, {verdict.groups} groups, {verdict.pending:,} pending,"
+            f" {verdict.strings} strings"
+        ),
         *verdict.differences[:SHOWN_MAX],
         *[f"excused {n} times: {what}" for what, n in excused.items()],
         *[f"not compared: {n} keys of type {kind}" for kind, n in verdict.others.items()],
@@ -286,8 +290,10 @@ def back(source: str, url: str, in_json: bool, replace: bool) -> None:
     report.result(
         {"done": True, **told},
         [
-            f"moved back {counts.streams} streams, {counts.entries:,} entries,"
-            f" {counts.strings} strings in {progress.seconds:.1f} s",
+            (
+                f"moved back {counts.streams} streams, {counts.entries:,} entries,"
+                f" {counts.strings} strings in {progress.seconds:.1f} s"
+            ),
             *left_out(told),
         ],
     )

@@ -66,6 +66,7 @@ class Follower:
         self._keep_alive = keep_alive
         self.control = Link(address)
         self._loader = Loader(target, counts, progress, policy)
+        self._looked_s = 0.0
         self.continued = False
         """Whether it went on without a snapshot."""
         self.replica, self._applier = self._begin()
@@ -170,14 +171,13 @@ class Follower:
             self._loader.set_lives()
             self.target.put_mark(self._mark, as_mark(self._applier.offset, held=False))
 
-    def follow(self, stop: Callable[[], bool]) -> None:
-        """Go on until ``stop`` says so."""
+    def follow(self, stop_s: float) -> None:
+        """Go on until this time of the monotonic clock."""
         self.progress.phase = "follow"
-        looked_s = 0.0
-        while not stop():
+        while (now_s := time.monotonic()) < stop_s:
             self.step(LOOK_S)
-            if time.monotonic() - looked_s > 1:
-                looked_s = time.monotonic()
+            if now_s - self._looked_s > 1:
+                self._looked_s = now_s
                 self.progress.lag_bytes = max(0, self.source_offset() - self.landed)
                 self.progress.show()
 

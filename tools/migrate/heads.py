@@ -54,14 +54,18 @@ class HeadReader:
         """Groups whose pending rows had to be read in pages."""
 
     def moment(self, key: bytes, after: ID | None) -> Moment | None:
-        """A stream, and what follows ``after`` (None: nothing); None: it is gone. Raises CommandError."""
+        """A stream, and what follows ``after`` (None: nothing); None: it is gone.
+
+        Raises CommandError.
+        """
         for _ in range(TRIES_MAX):
             found = self._moment(key, after)
-            if found is not False:
+            if not isinstance(found, bool):
                 return found
         raise CommandError(f"the groups of {key!r} change too fast")
 
-    def _moment(self, key: bytes, after: ID | None) -> Any:
+    def _moment(self, key: bytes, after: ID | None) -> Moment | bool | None:
+        """As ``moment``; False: the groups changed while they were asked for."""
         start = "+" if after is None else f"({id_text(after)}" if after != (0, 0) else "-"
         end = "-" if after is None else "+"
         tail: list[Word] = ["XRANGE", key, start, end, "COUNT", TAIL_ENTRIES]

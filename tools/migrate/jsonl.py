@@ -82,6 +82,7 @@ def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
         if not isinstance(found, dict) or "key" not in found:
             raise BadLine("a line is an object with a key")
         found["key"] = text(found["key"])
+        found["db"] = int(found.get("db", 0))
         return found
     except (ValueError, TypeError, KeyError) as error:
         raise Refused(f"{path}, line {number}: {error}") from None

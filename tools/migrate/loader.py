@@ -159,7 +159,7 @@ class Loader:
 
     def _count(self, entries: int, n_bytes: int) -> None:
         self.counts.entries += entries
-        self.counts.bytes += n_bytes
+        self.counts.n_bytes += n_bytes
         self.progress.step(entries, n_bytes)
 
     # ── afterwards ───────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 """Moving a source into the target: run, and the cut-over that ends it.
 
-Rules: the links of all primaries of a cluster are served in turn by one thread. ``run`` returns when
-the target is close behind; ``cutover`` goes on from there, stops the writers of the source, brings
+Rules: the links of all primaries of a cluster are served in turn by one thread. ``run`` returns
+when the target is close behind; ``cutover`` goes on from there, stops the source's writers, brings
 over the last of it, and makes the source refuse writes for good. Whatever fails before that lets
 the writers go on.
 """
@@ -21,11 +21,13 @@ from tools.migrate.link import Address, CommandError, Link
 from tools.migrate.loader import Loader
 from tools.migrate.owner import Owned
 from tools.migrate.progress import Progress
-from tools.migrate.scan import Scanner
+from tools.migrate.scan import Scanner, true_heads
 from tools.migrate.source import PAUSE_WRITE_SINCE, File, Live, Source
 from tools.migrate.takeover import Listener, own_host, take_over
 from tools.migrate.target import Counts
 
+TURN_S: Final = 0.2
+HEADS_S: Final = 0.6
 PAUSE_MS: Final = 20_000
 FENCE_REPLICAS: Final = 9999
 FENCE_LAG_S: Final = 10
@@ -81,8 +83,7 @@ class Move:
             follower.catch_up()
         while follow is not None and not follow():
             for follower in self._followers:
-                deadline_s = time.monotonic() + 0.2
-                follower.follow(lambda deadline_s=deadline_s: time.monotonic() > deadline_s)
+                follower.follow(time.monotonic() + TURN_S)
         self.target.settle()
 
     def _run_file(self, source: File) -> None:
@@ -146,7 +147,14 @@ class Move:
         if self.source.mode == "takeover":
             assert self._listener is not None
             follower = self._followers[0]
-            gap_s = take_over(follower, self._listener, own_host(follower))
+            began_s = time.monotonic()
+            try:
+                must(follower.control, "CLIENT", "PAUSE", PAUSE_MS, "WRITE")
+                self._bring_the_last()
+                take_over(follower, self._listener, own_host(follower))
+            finally:
+                follower.control.ask("CLIENT", "UNPAUSE")
+            gap_s = time.monotonic() - began_s
             done = CutOver(
                 gap_s,
                 "the source handed over by FAILOVER TO and refuses writes (READONLY)",
@@ -198,15 +206,30 @@ class Move:
     def _bring_the_last(self) -> None:
         for follower in self._followers:
             follower.drain(follower.source_offset())
+        self._true_heads()
         for scanner in self._scanners:
             scanner.paused = True
             scanner.run()
         self.target.settle()
 
+    def _true_heads(self) -> None:
+        """Bring over what no replica is told, for as long as writers may be kept waiting."""
+        stop_s = time.monotonic() + HEADS_S
+        for follower in self._followers:
+            if not true_heads(
+                follower.control, self.target, stop_s, alone=len(self._followers) == 1
+            ):
+                self.counts.note(
+                    "not all heads were read again: some counts of history reads, times of"
+                    " consumers and (7.0) entries-read are those that a replica knows"
+                )
+
     def close(self) -> None:
         """Leave both sides."""
-        for one in (*self._followers, *self._scanners):
-            one.close()
+        for follower in self._followers:
+            follower.close()
+        for scanner in self._scanners:
+            scanner.close()
         if self._listener is not None:
             self._listener.close()
         self.target.close()

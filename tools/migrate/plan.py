@@ -20,6 +20,7 @@ from tools.migrate.source import File, Source
 from tools.migrate.target import OWN_KEY, Target
 
 ENTRIES_PER_S: Final = {"file": 200_000, "takeover": 150_000, "follow": 150_000, "scan": 150_000}
+FIGURES: Final = ("entries", "bytes", "groups", "pending", "deleted")
 COLUMNS: Final = 120
 SHOWN: Final = 40
 TRIED: Final = ("PSYNC", "FAILOVER", "CLIENT|PAUSE", "CONFIG|SET")

@@ -2,8 +2,8 @@
 
 Rules: both sides give entries in wire form, so equal windows are equal bytes. A stream that is the
 beginning of the source's is gone on with. Entries that the target has and the source no longer has
-were trimmed or deleted meanwhile: they are deleted, where the target is known to be a copy. Anything
-else is a conflict.
+were trimmed or deleted meanwhile: they are deleted, where the target is known to be a copy.
+Anything else is a conflict.
 """
 
 from __future__ import annotations

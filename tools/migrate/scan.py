@@ -1,9 +1,9 @@
-"""A server as an ordinary client sees it: pages of entries, and the head of each stream at a moment.
+"""A server as an ordinary client sees it: pages of entries, and each stream's head at a moment.
 
 Rules: entries come in pages, so neither side holds a stream; then what is new and the head are read
 in one transaction, and the target takes the head only if it has as many entries as the head says.
 Where it has more, the source deleted or trimmed some: they are found by windows and deleted. A pass
-looks at every key; passes are repeated, the last one while writers are paused, until nothing is new.
+looks at every key; passes are repeated, the last one while writers are paused.
 
 One page is in flight. Where the source answers twice as slowly as at its best, we wait as long as
 it took.
@@ -18,8 +18,8 @@ from typing import Any, Final
 from streams.rdb.headwriter import head_payload
 from tools.migrate.errors import Conflict, Differs, Refused
 from tools.migrate.follow import info
-from tools.migrate.heads import HeadReader, Moment, expiry
-from tools.migrate.link import Address, CommandError, Link
+from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment, expiry
+from tools.migrate.link import Address, CommandError, Link, Word
 from tools.migrate.loader import Place, Policy, differs
 from tools.migrate.progress import Progress
 from tools.migrate.proof import DELETE_MAX, target_end
@@ -153,8 +153,9 @@ class Scanner:
             if self._fits(db, key, moment):
                 self._finish(db, key, moment)
                 return
-            while full:
-                last, full = self._page(db, key, last)
+            more = len(moment.tail) == TAIL_ENTRIES
+            while more:
+                last, more = self._page(db, key, last)
         raise Conflict(db, key, "it is changed faster than it is read")
 
     def _known(self, db: int, key: bytes) -> ID:
@@ -195,7 +196,7 @@ class Scanner:
         self.target.select(db)
         self.target.push("XQ.LOAD", key, id_text(after), wire, on_reply=landed)
         self.counts.entries += n
-        self.counts.bytes += len(wire)
+        self.counts.n_bytes += len(wire)
         self.progress.step(n, len(wire))
 
     def _append(self, db: int, key: bytes, moment: Moment, last: ID) -> ID:
@@ -279,7 +280,7 @@ class Scanner:
     def _strings(self, db: int, keys: list[bytes]) -> None:
         if not keys:
             return
-        asked = [words for key in keys for words in (["GET", key], ["PTTL", key])]
+        asked: list[list[Word]] = [[word, key] for key in keys for word in ("GET", "PTTL")]
         replies = self.link.pipeline([["TIME"], *asked])
         for place, key in enumerate(keys):
             value, pttl_ms = replies[1 + 2 * place : 3 + 2 * place]
@@ -334,6 +335,36 @@ class Scanner:
         """Leave."""
         self.target.settle()
         self.link.close()
+
+
+def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> bool:
+    """Load the heads of all streams with groups, as the source itself knows them.
+
+    REQUIRES: nobody writes, and the target has all entries. False if time ran out.
+    """
+    heads = HeadReader(link, exact=False)
+    for db in databases(link):
+        if alone:
+            link.call("SELECT", db)
+        target.select(db)
+        cursor = b"0"
+        while True:
+            cursor, keys = link.call("SCAN", cursor, "COUNT", KEYS)
+            groups = link.pipeline([["XINFO", "GROUPS", key] for key in keys])
+            for key, found in zip(keys, groups, strict=True):
+                if not found or isinstance(found, CommandError):
+                    continue
+                if time.monotonic() > stop_s:
+                    return False
+                moment = heads.moment(key, None)
+                if moment is not None and moment.head is not None:
+                    target.push("XQ.LOADHEAD", key, head_payload(moment.head))
+            if cursor == b"0":
+                break
+    if alone:
+        link.call("SELECT", 0)
+    target.settle()
+    return True
 
 
 def entry_wire(id: bytes, fields: list[bytes]) -> bytes:

@@ -1,9 +1,9 @@
 """Taking over from a primary by its own FAILOVER TO: it waits for us, then becomes our replica.
 
 Rules: we listen where the replica link said. The source pauses its writers, waits until we have all
-of its stream, and asks us for what follows, ``PSYNC <replid> <offset> FAILOVER``. We say CONTINUE if
-the target has everything before that offset; from then on the source refuses writes. What it asks
-before is answered as a primary would.
+of its stream, and asks us for what follows, ``PSYNC <replid> <offset> FAILOVER``. We say CONTINUE
+if the target has everything before that offset; from then on the source refuses writes. What it
+asks before is answered as a primary would.
 """
 
 from __future__ import annotations

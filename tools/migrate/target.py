@@ -41,7 +41,7 @@ class Counts:
 
     streams: int = 0
     entries: int = 0
-    bytes: int = 0
+    n_bytes: int = 0
     strings: int = 0
     proven: int = 0
     """Entries that the target had already."""

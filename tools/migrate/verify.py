@@ -34,6 +34,7 @@ from tools.migrate.wire import ID, entries_in, id_text, live_wire
 
 LOOKS: Final = 3
 NAME: Final = "respq-migrate-verify"
+SERVE: Final = "import sys; from tools.cli import main; main(['serve', *sys.argv[1:]])"
 START_S: Final = 20.0
 LIFE_TOLERANCE_MS: Final = 50
 
