@@ -132,9 +132,18 @@ class Ugly:
 
     def string(self, _: str) -> list[Any]:
         name = self.rng.choice(("s1", "s2", *KEYS[:1]))
-        return self.rng.choice(
-            (["SET", "s1", "x" * 50], ["SET", "s2", "5"], ["INCR", "s2"], ["APPEND", "s1", "more"])
-        ) if name != KEYS[0] else ["SET", "s3", "v", "PXAT", LIVES_MS[0]]
+        return (
+            self.rng.choice(
+                (
+                    ["SET", "s1", "x" * 50],
+                    ["SET", "s2", "5"],
+                    ["INCR", "s2"],
+                    ["APPEND", "s1", "more"],
+                )
+            )
+            if name != KEYS[0]
+            else ["SET", "s3", "v", "PXAT", LIVES_MS[0]]
+        )
 
     def other(self, _: str) -> list[Any]:
         return self.rng.choice(
@@ -217,9 +226,7 @@ def plain(value: Any, left_out: tuple[bytes, ...]) -> Any:
     if value and len(value) % 2 == 0 and all(isinstance(name, bytes) for name in value[::2]):
         pairs = dict(zip(value[::2], value[1::2], strict=True))
         return {
-            name: plain(member, left_out)
-            for name, member in pairs.items()
-            if name not in left_out
+            name: plain(member, left_out) for name, member in pairs.items() if name not in left_out
         }
     return [plain(member, left_out) for member in value]
 

@@ -98,7 +98,7 @@ def migrate() -> None:
 @shared()
 def plan(source: str, url: str, in_json: bool, mode: str | None) -> None:
     """Say what SOURCE holds and how it would be moved. Changes nothing."""
-    from tools.migrate.link import parse_address
+    from tools.migrate.link import close_all, parse_address
     from tools.migrate.plan import make_plan, plan_lines
     from tools.migrate.source import open_source
 
@@ -107,6 +107,8 @@ def plan(source: str, url: str, in_json: bool, mode: str | None) -> None:
         found = make_plan(open_source(source, mode), parse_address(url))
     except MigrateError as error:
         report.fail(error)
+    finally:
+        close_all()
     report.result(found, plan_lines(found, source, url))
 
 
@@ -125,7 +127,7 @@ def run(
     goes_on: bool,
 ) -> None:
     """Bring SOURCE into the respq. Run it again after any interruption."""
-    from tools.migrate.link import parse_address
+    from tools.migrate.link import close_all, parse_address
     from tools.migrate.move import Move
     from tools.migrate.progress import Progress
     from tools.migrate.source import open_source
@@ -133,7 +135,6 @@ def run(
     report = Report(in_json)
     progress = Progress(in_json=in_json, max_rate=max_rate)
     stopped = Stopped() if goes_on else None
-    move = None
     try:
         address = parse_address(url)
         found = open_source(source, mode)
@@ -142,13 +143,13 @@ def run(
         move.run(follow=stopped)
         move.close()
     except MigrateError as error:
-        progress.end()
         report.fail(error)
     except KeyboardInterrupt:
-        progress.end()
         click.echo("interrupted: run the same command again, it goes on where it was", err=True)
         raise SystemExit(DIFFERS) from None
-    progress.end()
+    finally:
+        progress.end()
+        close_all()
     counts = asdict(move.counts)
     seconds = progress.seconds
     lines = [
@@ -201,7 +202,7 @@ class Stopped:
 @shared(mode=False)
 def verify(source: str, url: str, in_json: bool) -> None:
     """Compare SOURCE and the respq: counters, entries, groups, pending entries, times to live."""
-    from tools.migrate.link import parse_address
+    from tools.migrate.link import close_all, parse_address
     from tools.migrate.progress import Progress
     from tools.migrate.source import open_source
     from tools.migrate.verify import verify as compare
@@ -213,9 +214,10 @@ def verify(source: str, url: str, in_json: bool) -> None:
         address = parse_address(url)
         verdict = compare(open_source(source, None), address, progress)
     except MigrateError as error:
-        progress.end()
         report.fail(error)
-    progress.end()
+    finally:
+        progress.end()
+        close_all()
     excused = verdict.excuses.found
     lines = [
         (
@@ -239,7 +241,7 @@ def verify(source: str, url: str, in_json: bool) -> None:
 @shared()
 def cutover(source: str, url: str, in_json: bool, mode: str | None) -> None:
     """Stop the writers of SOURCE for good, once the respq has everything."""
-    from tools.migrate.link import parse_address
+    from tools.migrate.link import close_all, parse_address
     from tools.migrate.move import Move
     from tools.migrate.progress import Progress
     from tools.migrate.source import open_source
@@ -255,9 +257,10 @@ def cutover(source: str, url: str, in_json: bool, mode: str | None) -> None:
         done = move.cut_over()
         move.close()
     except MigrateError as error:
-        progress.end()
         report.fail(error)
-    progress.end()
+    finally:
+        progress.end()
+        close_all()
     report.result(
         {"done": True, "mode": found.mode, **asdict(done), **asdict(move.counts)},
         [
@@ -275,7 +278,7 @@ def cutover(source: str, url: str, in_json: bool, mode: str | None) -> None:
 def back(source: str, url: str, in_json: bool, replace: bool) -> None:
     """Bring all streams and strings of the respq into another server, SOURCE, a Redis or Valkey."""
     from tools.migrate.back import move_back
-    from tools.migrate.link import parse_address
+    from tools.migrate.link import close_all, parse_address
     from tools.migrate.progress import Progress
 
     report = Report(in_json)
@@ -283,9 +286,10 @@ def back(source: str, url: str, in_json: bool, replace: bool) -> None:
     try:
         counts = move_back(parse_address(url), parse_address(source), progress, replace=replace)
     except MigrateError as error:
-        progress.end()
         report.fail(error)
-    progress.end()
+    finally:
+        progress.end()
+        close_all()
     told = asdict(counts)
     report.result(
         {"done": True, **told},

@@ -50,6 +50,9 @@ class HeadReader:
     def __init__(self, link: Link, *, exact: bool) -> None:
         self.link = link
         self.exact = exact
+        found = link.ask("COMMAND", "INFO", "PEXPIRETIME")
+        self.life_word = "PTTL" if found in ([None], []) else "PEXPIRETIME"
+        """The command that tells when a key expires: exactly since 7.0."""
         self.torn = 0
         """Groups whose pending rows had to be read in pages."""
 
@@ -70,14 +73,18 @@ class HeadReader:
         end = "-" if after is None else "+"
         tail: list[Word] = ["XRANGE", key, start, end, "COUNT", TAIL_ENTRIES]
         if self.exact:
-            replies = self.link.transaction([tail, ["XQ.HEAD", key], ["PTTL", key], ["TIME"]])
+            replies = self.link.transaction(
+                [tail, ["XQ.HEAD", key], [self.life_word, key], ["TIME"]]
+            )
             if replies[1] is None:
                 return None
-            return Moment(replies[0], read_payload(replies[1]), replies[1], expiry(*replies[2:4]))
+            return Moment(
+                replies[0], read_payload(replies[1]), replies[1], self.expiry(*replies[2:4])
+            )
         if self.link.call("TYPE", key) != b"stream":
             return None
         names = [pairs(group)[b"name"] for group in self.link.call("XINFO", "GROUPS", key)]
-        asked: list[list[Word]] = [["TIME"], tail, ["PTTL", key], ["XINFO", "STREAM", key]]
+        asked: list[list[Word]] = [["TIME"], tail, [self.life_word, key], ["XINFO", "STREAM", key]]
         asked.append(["XINFO", "GROUPS", key])
         for name in names:
             asked.append(["XINFO", "CONSUMERS", key, name])
@@ -99,7 +106,11 @@ class HeadReader:
                 self.torn += 1
                 rows = [*rows, *self._more(key, names[place], rows[-1][0])]
             head.groups.append(group_head(group, consumers, rows, now_ms))
-        return Moment(replies[1], head, None, expiry(replies[2], replies[0]))
+        return Moment(replies[1], head, None, self.expiry(replies[2], replies[0]))
+
+    def expiry(self, told_ms: int, time: list[bytes]) -> int:
+        """When a key expires, by what ``life_word`` answered; 0: never."""
+        return expiry(told_ms, time) if self.life_word == "PTTL" else max(0, told_ms)
 
     def _more(self, key: bytes, group: bytes, last: bytes) -> Iterator[Any]:
         while True:

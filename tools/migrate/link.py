@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 import hiredis
 
@@ -25,6 +26,16 @@ REPLY_TIMEOUT_S: Final = 60.0
 NAME: Final = "respq-migrate"
 SCHEMES: Final = ("redis", "rediss", "unix")
 MAX_PORT: Final = 65535
+
+
+OPEN: Final[WeakSet[socket.socket]] = WeakSet()
+"""What has to be closed in the end, however it comes."""
+
+
+def close_all() -> None:
+    """Close every connection that is open."""
+    while OPEN:
+        OPEN.pop().close()
 
 
 class CommandError(Exception):
@@ -125,6 +136,7 @@ class Link:
         if address.tls:
             link = ssl.create_default_context().wrap_socket(link, server_hostname=address.host)
         link.settimeout(REPLY_TIMEOUT_S)
+        OPEN.add(link)
         return link
 
     def _greet(self) -> None:
@@ -157,6 +169,7 @@ class Link:
     def close(self) -> None:
         """Close the connection."""
         self.socket.close()
+        OPEN.discard(self.socket)
 
     # ── sending and reading ──────────────────────────────────────────────────────────────────────
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from streams.rdb.headwriter import head_payload
 from tools.migrate.errors import Conflict, Differs, Refused
 from tools.migrate.follow import info
-from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment, expiry
+from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment
 from tools.migrate.link import Address, CommandError, Link, Word
 from tools.migrate.loader import Place, Policy, differs
 from tools.migrate.progress import Progress
@@ -280,14 +280,16 @@ class Scanner:
     def _strings(self, db: int, keys: list[bytes]) -> None:
         if not keys:
             return
-        asked: list[list[Word]] = [[word, key] for key in keys for word in ("GET", "PTTL")]
+        asked: list[list[Word]] = [
+            [word, key] for key in keys for word in ("GET", self._heads.life_word)
+        ]
         replies = self.link.pipeline([["TIME"], *asked])
         for place, key in enumerate(keys):
-            value, pttl_ms = replies[1 + 2 * place : 3 + 2 * place]
+            value, told_ms = replies[1 + 2 * place : 3 + 2 * place]
             if not isinstance(value, bytes):
                 continue
             before = self._texts.get((db, key))
-            expires_ms = expiry(pttl_ms, replies[0])
+            expires_ms = self._heads.expiry(told_ms, replies[0])
             kept = hash(value)
             if before is not None and before[0] == kept and abs(before[1] - expires_ms) < 5:
                 continue

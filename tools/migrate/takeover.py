@@ -17,7 +17,7 @@ import hiredis
 
 from tools.migrate.errors import Refused
 from tools.migrate.follow import Follower
-from tools.migrate.link import CommandError
+from tools.migrate.link import OPEN, CommandError
 
 TIMEOUT_MS: Final = 10_000
 POLL_S: Final = 0.005
@@ -28,6 +28,7 @@ class Listener:
 
     def __init__(self, host: str) -> None:
         self._server = socket.create_server((host, 0))
+        OPEN.add(self._server)
         self._server.setblocking(False)
         self.port: int = self._server.getsockname()[1]
         self._peers: list[tuple[socket.socket, Any]] = []
@@ -36,6 +37,7 @@ class Listener:
         """Answer what was asked; the offset asked for, once it was granted. Raises Refused."""
         try:
             peer, _ = self._server.accept()
+            OPEN.add(peer)
             peer.settimeout(1.0)
             self._peers.append((peer, hiredis.Reader()))
         except BlockingIOError:
