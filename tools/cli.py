@@ -30,6 +30,11 @@ COMMANDS = {
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
     "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
     "lag": Lazy("tools.living.lag", "lag", "Show how far behind each group is."),
+    "migrate": Lazy(
+        "tools.migrate.command",
+        "migrate",
+        "Move streams from Redis, Valkey, another respq or a file, and back.",
+    ),
     "pending": Lazy("tools.living.pending", "pending", "Show, claim, end pending entries."),
     "ping": Lazy("tools.living.ping", "ping", "Ask whether the server is there."),
     "serve": Lazy("tools.serve", "serve", "Run the server."),
