@@ -1,12 +1,13 @@
 """The immutable file: a header, block frames, an index, a footer. Segments and row files are both
 this.
 
-    file    := header frame... footer
+    file    := header frame... footer       the last frames: origin (lsmstore/origin.py), index
     header  := magic 8 bytes | number u64 | after_lsn u64 | upto_lsn u64 | checksum u64   (40 bytes)
     frame   := raw_len u32 | stored_len u32 | dictionary u32 | codec u8 | zero u8[3] | payload
                | checksum u64
     footer  := index_offset u64 | index_len u64 | counts u64[6] | number u64 | after_lsn u64
-               | upto_lsn u64 | checksum u64 | magic 8 bytes                             (104 bytes)
+               | upto_lsn u64 | origin_offset u64 | origin_len u64 | checksum u64
+               | magic 8 bytes                                                           (120 bytes)
 
 All numbers are little-endian. Checksums are xxh3-64: of a frame, over the header and then the
 payload as ``lsmstore/frame.py`` chains them, seeded with ``number << 40 ^ offset``, so that a
@@ -42,10 +43,11 @@ from lsmstore.errors import FULL, Corruption, DiskFull, StorageError, translate
 from lsmstore.frame import checksum
 from lsmstore.fs import Bytes, File, FileSystem
 from lsmstore.health import Health
+from lsmstore.origin import Origin, decode
 
 HEADER: Final = struct.Struct("<8sQQQ")
 HEADER_BYTES: Final = HEADER.size + 8
-FOOTER: Final = struct.Struct("<11Q")
+FOOTER: Final = struct.Struct("<13Q")
 FOOTER_BYTES: Final = FOOTER.size + 8 + 8
 FRAME: Final = struct.Struct("<IIIBxxx")
 FRAME_OVERHEAD: Final = FRAME.size + 8
@@ -71,6 +73,8 @@ class Footer(NamedTuple):
     number: int
     after_lsn: int
     upto_lsn: int
+    origin_offset: int
+    origin_len: int
 
 
 def make_compressors(level: int, dictionary: bytes = b"") -> Compressors:
@@ -160,10 +164,11 @@ class ContainerWriter:
         self.frames += len(frames)
         return places
 
-    def finish(self, index: bytes, counts: Counts) -> int:
-        """Append index and footer and make the file durable; returns its size."""
-        ((index_offset, index_len),) = self.put([index])
-        footer = FOOTER.pack(index_offset, index_len, *counts, self._number, *self._interval)
+    def finish(self, index: bytes, counts: Counts, origin: Origin) -> int:
+        """Append origin, index and footer and make the file durable; returns its size."""
+        (whence,) = self.put([origin.encode()])
+        (place,) = self.put([index])
+        footer = FOOTER.pack(*place, *counts, self._number, *self._interval, *whence)
         digest = U64.pack(xxh3_64_intdigest(footer, self._number))
         self._write([footer, digest, self._magic])
         self._sync()
@@ -290,6 +295,14 @@ class Container:
         """The index, decompressed."""
         return self.read(self.footer.index_offset, self.footer.index_len)
 
+    def origin(self) -> Origin:
+        """Whence the file comes."""
+        offset = self.footer.origin_offset
+        found = decode(self.read(offset, self.footer.origin_len))
+        if found is None:
+            raise Corruption(self.path, offset, "this is no origin")
+        return found
+
     def stored(self, offset: int, length: int) -> bytes:
         """The frame of ``length`` bytes at ``offset`` without its checksum, which was right."""
         if length < FRAME_OVERHEAD or offset + length > self.size - FOOTER_BYTES:
@@ -361,7 +374,7 @@ class Container:
             raise Corruption(self.path, at, "the footer is damaged")
         fields = FOOTER.unpack_from(data)
         footer = Footer(fields[0], fields[1], fields[2:8], *fields[8:])
-        if (found_magic, number, after_lsn, upto_lsn) != (magic, *footer[3:]):
+        if (found_magic, number, after_lsn, upto_lsn) != (magic, *footer[3:6]):
             raise Corruption(self.path, 0, "header and footer contradict each other")
         if number != self.number:
             raise Corruption(self.path, 0, f"this is file {number}")

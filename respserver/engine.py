@@ -23,6 +23,7 @@ from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
 from respserver.busy import Busy
 from respserver.call import FRAME_BYTES_MAX, Call
+from respserver.checkpoints import Checkpoints
 from respserver.clientlimits import ClientLimits
 from respserver.clock import Clock
 from respserver.errors import OUT_OF_MEMORY, ReplyError
@@ -151,6 +152,7 @@ class Engine:
         )
         self.upkeep = Upkeep(
             self.keyspace,
+            store,
             self.journal,
             self.expiry,
             clock,
@@ -164,6 +166,7 @@ class Engine:
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
         self.sweeper = Sweeper(self.keyspace, self.journal, clock, self._make_room)
         self.observers = Observers(self)
+        self.checkpoints = Checkpoints(self)
         self.scripts = Scripts(self)
         self.busy = Busy(self)
         self.watchdog = Watchdog(self)
@@ -378,7 +381,7 @@ class Engine:
             self._log_room_changed()
             self.verbs.promised = max(promised, 0)
 
-    def fail(self, error: StorageError) -> None:
+    def fail(self, error: BaseException) -> None:
         """The storage failed: nobody is told anything any more."""
         self._fail(error)
 
