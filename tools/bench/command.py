@@ -47,7 +47,9 @@ class WithStore(click.Group):
         return store
 
 
-@click.group(cls=WithStore, invoke_without_command=True)
+@click.group(
+    cls=WithStore, invoke_without_command=True, short_help="Measure respq beside redis-server."
+)
 @click.option("--rows", multiple=True, callback=chosen, help="Names of rows, with commas; all.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option(

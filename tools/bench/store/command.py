@@ -123,7 +123,7 @@ def store(
     was written is read back before a figure counts. RocksDB carries the keys and values of Apache
     Kvrocks. The ratio says how many times better the figure is than that of the best peer.
     """
-    from tools.bench.command import machine
+    from tools.bench.report import machine
 
     try:
         require_peers(redis)
