@@ -171,6 +171,7 @@ class Engine:
         self.busy = Busy(self)
         self.watchdog = Watchdog(self)
         self.releaser.on_sync = self.watchdog.log_synced
+        self.releaser.wake_by = self.wake_by
         self.limits = ClientLimits(config, self.sessions)
         self._pump = Pump(store, cache, self.kernel, skin, self.has_replies)
         self.failed = False
@@ -446,6 +447,7 @@ class Engine:
             self.waiters.next_deadline_ms(),
             self.waiters.next_due_ms(),
             self.releaser.next_sync_ms(),
+            self.releaser.next_mark_ms(),
             self.limits.next_deadline_ms(),
             self.upkeep.next_deadline_ms(),
             self.sweeper.next_deadline_ms(),
@@ -461,6 +463,9 @@ class Engine:
         if self.failed:
             return
         now_ms = self.clock.monotonic_ms()
+        mark_ms = self.releaser.next_mark_ms()
+        if mark_ms is not None and mark_ms <= now_ms:
+            self._mark_log()  # first: what follows begins a tick
         for parked in self.waiters.expired(now_ms):
             self.parking.end_wait(parked, null_array(parked.session))
         if due := self.waiters.take_due(now_ms):
@@ -477,6 +482,14 @@ class Engine:
             self.begin_tick()
         self.observers.on_timer(now_ms)
         self._set_timer()
+
+    def _mark_log(self) -> None:
+        """Mark the end of the log; within a tick records are counted on that it has no room for."""
+        try:
+            if self.releaser.mark(may=not self.kernel.ticking):
+                self._log_room_changed()
+        except StorageError as error:
+            self._fail(error)
 
     def reset_timer(self) -> None:
         """Something ends sooner than what was known."""

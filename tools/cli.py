@@ -31,6 +31,7 @@ COMMANDS = {
     "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
     "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
+    "inspect": Lazy("tools.care.inspect", "inspect", "Tell what a stream is made of."),
     "lag": Lazy("tools.living.lag", "lag", "Show how far behind each group is."),
     "migrate": Lazy(
         "tools.migrate.command",

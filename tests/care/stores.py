@@ -49,11 +49,11 @@ def fill(node: SimNode, rounds: int = 4, entries: int = 25) -> None:
             node.flush()
 
 
-def fill_with_words(node: SimNode) -> None:
+def fill_with_words(node: SimNode, rounds: int = 5) -> None:
     """Many small streams of words, for which dictionaries are trained."""
     rng = random.Random(7)
     words = [random.Random(i).randbytes(12).hex() for i in range(60)]
-    for round_ in range(5):
+    for round_ in range(rounds):
         for i in range(14):
             for n in range(3):
                 node.call(
@@ -65,6 +65,14 @@ def fill_with_words(node: SimNode) -> None:
 def copy_of(path: Path, to: Path) -> Path:
     shutil.copytree(path, to, ignore=shutil.ignore_patterns("LOCK"))
     return to
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file() and file.name != "LOCK"
+    }
 
 
 def flip(path: Path, offset: int, bit: int = 0) -> None:
