@@ -85,6 +85,7 @@ class Store:
         self._replayed = False
         self.replayed_frames = 0
         self.replayed_bytes = 0
+        self.replayed_percent = 0  # of the log
         self.flushes = 0
         self.flush_bytes = 0
         self._compaction: Compaction | None = None
@@ -172,6 +173,7 @@ class Store:
             for first_lsn, payload in reader.frames():
                 self.replayed_frames += 1
                 self.replayed_bytes += len(payload)
+                self.replayed_percent = reader.percent
                 yield first_lsn, payload
             reader.sync()
             self._begin_epoch(reader)

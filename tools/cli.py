@@ -28,7 +28,12 @@ COMMANDS = {
     "add": Lazy("tools.living.add", "add", "Add entries to a stream."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
+    "completion": Lazy(
+        "tools.living.completion", "completion", "Print what makes a shell complete."
+    ),
+    "export": Lazy("tools.living.export", "export", "Write streams as lines of JSON."),
     "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
+    "import": Lazy("tools.living.importing", "import_", "Read streams from lines of JSON."),
     "lag": Lazy("tools.living.lag", "lag", "Show how far behind each group is."),
     "pending": Lazy("tools.living.pending", "pending", "Show, claim, end pending entries."),
     "ping": Lazy("tools.living.ping", "ping", "Ask whether the server is there."),
