@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def keys() -> Iterator[Callable[[float], str]]:
 
     def read(seconds: float) -> str:
         ready, _, _ = select.select([sys.stdin], [], [], seconds)
-        return sys.stdin.read(1) if ready else ""
+        return os.read(sys.stdin.fileno(), 1).decode("ascii", "replace") if ready else ""
 
     try:
         yield read
