@@ -33,6 +33,7 @@ COMMANDS = {
         "tools.living.completion", "completion", "Print what makes a shell complete."
     ),
     "demo": Lazy("tools.living.demonstrate", "demo", "See a worker die and its work come back."),
+    "doctor": Lazy("tools.living.doctor", "doctor", "Find out what is wrong, and what helps."),
     "export": Lazy("tools.living.export", "export", "Write streams as lines of JSON."),
     "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
     "import": Lazy("tools.living.importing", "import_", "Read streams from lines of JSON."),

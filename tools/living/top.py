@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,7 +101,8 @@ def top(
     respq top --sort oldest --interval 5s
     """
     if not in_json and number is None:
-        _live(server, order, at_most, interval)
+        with suppress(KeyboardInterrupt):
+            _live(server, order, at_most, interval)
         return
     for watched in samples(server, [], "*", interval, number):
         shown = sorted(watched, key=ORDERS[order])[:at_most]
@@ -132,10 +133,7 @@ def _live(server: Server, order: str, at_most: int, interval_ms: int) -> None:
             while (left_s := until_s - time.monotonic()) > 0:
                 shown = sorted(watched, key=ORDERS[order])[:at_most]
                 live.update(picture(line, watched, shown), refresh=True)
-                try:
-                    key = read(left_s)
-                except KeyboardInterrupt:
-                    return
+                key = read(left_s)
                 if key == "q":
                     return
                 order = LETTERS.get(key, order)
