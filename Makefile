@@ -75,6 +75,8 @@ $(VENV)/stamp-installed: $(VENV)/stamp-venv pyproject.toml setup.py
 
 $(VENV)/stamp-built: $(VENV)/stamp-installed $(COMPILED)
 	$(BIN)/python setup.py --quiet build_ext --inplace
+	@# so that the first start is as quick as the others, even where Python may not write its cache
+	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 $(VENV)/stamp-dev: $(VENV)/stamp-built pyproject.toml

@@ -22,6 +22,7 @@ from lsmstore.directory import pack_directory
 from lsmstore.fs import FileSystem
 from lsmstore.health import Health
 from lsmstore.options import StoreOptions
+from lsmstore.origin import Origin
 from lsmstore.segment import MAGIC, PageWriter
 from lsmstore.version import LargeRun, SegmentMeta
 
@@ -57,10 +58,12 @@ class SegmentBuilder:
         interval: tuple[int, int],
         options: StoreOptions,
         health: Health,
-        sid: int,
+        origin: Origin,
         dictionaries: Mapping[int, bytes],
     ) -> None:
-        """``sid`` is the one stream the segment is for, or 0. No dictionary is trained here."""
+        """``origin`` lacks what is known at the end. No dictionary is trained here."""
+        sid = origin.sid
+        self._origin = origin
         self._options = options
         self._number = number
         self._interval = interval
@@ -72,7 +75,8 @@ class SegmentBuilder:
             fs, path, MAGIC, number, interval, levels[0], health, sync_bytes=sync_bytes
         )
         known = replace(options, dictionaries_max=0)
-        self._chooser = DictionaryChooser(dictionaries, known, levels)
+        by_column = sid != 0 and options.own_columns
+        self._chooser = DictionaryChooser(dictionaries, known, levels, by_column=by_column)
         self._pages = PageWriter(self._writer, options)
         self._offsets = array("Q")
         self._lengths = array("I")
@@ -86,7 +90,7 @@ class SegmentBuilder:
         self._runs: list[BuiltRun] = []
         self._whole: deque[tuple[int, list[BuiltRun]]] = deque()
         self._large: list[LargeRun] = []
-        self._streams = self._blocks = self._entries = 0
+        self._streams = self._blocks = self._entries = self._raw_bytes = 0
 
     @property
     def size(self) -> int:
@@ -141,21 +145,34 @@ class SegmentBuilder:
         self._blocks += sum([len(run.pieces) for run in runs])
         self._entries += sum([piece.entries for run in runs for piece in run.pieces])
         raw = sum([piece.raw_len for run in runs for piece in run.pieces])
+        self._raw_bytes += raw
         if raw >= self._options.large_run_bytes:
             self._large.append(LargeRun(sid, raw, blanked))
         self._whole.append((sid, runs))
 
-    def finish(self) -> SegmentMeta:
-        """Complete the file; it is durable then, its name is not yet."""
+    def finish(self, *, last: bool) -> SegmentMeta:
+        """Complete the file; it is durable then, its name is not yet. ``last``: of its merge."""
         self._close_frame()
         self._write_queue()
         writer = self._writer
-        frames, raw_bytes = writer.frames, writer.raw_bytes
-        share = writer.offset / max(raw_bytes, 1)
+        share = writer.offset / max(writer.raw_bytes, 1)
         index, n_pages = self._pages.finish()
-        counts = (n_pages, self._streams, self._blocks, self._entries, frames, raw_bytes)
-        size = writer.finish(index, counts)
-        large = [run._replace(bytes=int(run.bytes * share)) for run in self._large]
+        large = tuple(
+            [
+                run._replace(bytes=size)
+                for run in self._large
+                if (size := int(run.bytes * share)) >= self._options.large_run_bytes
+            ]
+        )
+        counts = (
+            n_pages,
+            self._streams,
+            self._blocks,
+            self._entries,
+            self._frames,
+            self._raw_bytes,
+        )
+        size = writer.finish(index, counts, self._origin._replace(large=large, last=last))
         return SegmentMeta(
             self._number,
             size,
@@ -163,7 +180,7 @@ class SegmentBuilder:
             self._streams,
             self._entries,
             self._sid,
-            tuple([run for run in large if run.bytes >= self._options.large_run_bytes]),
+            large,
         )
 
     # -- inner parts ----------------------------------------------------------------------------
@@ -190,7 +207,8 @@ class SegmentBuilder:
         if self._raw:
             raw = self._raw
             how = self._chooser.choose(self._sid, len(raw), lambda i: raw[i])
-            places += self._writer.put(raw, self._chooser.compressors(how), how.dictionary)
+            compressors = self._chooser.compressors(how)
+            places += self._writer.put(raw, compressors, how.dictionary, by_column=how.by_column)
         places += self._writer.copy(self._copied) if self._copied else []
         for offset, length in places:
             self._offsets.append(offset)

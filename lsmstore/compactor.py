@@ -133,11 +133,13 @@ class Compaction:
         files, choice = self._files, self.choice
         version, options = files.version, files.options
         metas: list[tuple[int, int]]
+        age = 0
         if choice.kind is Kind.ROWS:
             rows = [version.row_files[number] for number in choice.files]
             metas = [(meta.after_lsn, meta.upto_lsn) for meta in rows]
             self.input_bytes = sum([meta.bytes for meta in rows])
             outputs = 1
+            age = rows[0].age
             oldest = files.row_files[-1].number
             keep_tombstones = oldest not in choice.files
         else:
@@ -160,6 +162,7 @@ class Compaction:
             dict(version.dictionaries),
             keep_tombstones,
             options,
+            age,
         )
 
     def _newly_dead(self, number: int) -> set[int]:
@@ -193,11 +196,10 @@ class Compaction:
         version = files.version
         edit.next_file(files.next_file)
         if choice.kind is Kind.ROWS:
-            age = version.row_files[choice.files[0]].age
             for number in choice.files:
                 edit.drop_rows(number)
             if self.result.rows is not None:
-                edit.add_rows(self.result.rows._replace(age=age))
+                edit.add_rows(self.result.rows)
             return
         for meta in self.result.segments:
             edit.add_segment(meta)

@@ -1,12 +1,13 @@
 """The immutable file: a header, block frames, an index, a footer. Segments and row files are both
 this.
 
-    file    := header frame... footer
+    file    := header frame... footer       the last frames: origin (lsmstore/origin.py), index
     header  := magic 8 bytes | number u64 | after_lsn u64 | upto_lsn u64 | checksum u64   (40 bytes)
     frame   := raw_len u32 | stored_len u32 | dictionary u32 | codec u8 | zero u8[3] | payload
                | checksum u64
     footer  := index_offset u64 | index_len u64 | counts u64[6] | number u64 | after_lsn u64
-               | upto_lsn u64 | checksum u64 | magic 8 bytes                             (104 bytes)
+               | upto_lsn u64 | origin_offset u64 | origin_len u64 | checksum u64
+               | magic 8 bytes                                                           (120 bytes)
 
 All numbers are little-endian. Checksums are xxh3-64: of a frame, over the header and then the
 payload as ``lsmstore/frame.py`` chains them, seeded with ``number << 40 ^ offset``, so that a
@@ -14,8 +15,9 @@ frame in the wrong place or from another file fails; of header and footer, over 
 seeded with ``number``.
 
 ``codec`` 0: the payload is raw; 1: one zstd frame that states its content size, made with the
-dictionary ``dictionary`` if that is not 0. ``index_len`` and every length of a frame in an index
-count the whole frame.
+dictionary ``dictionary`` if that is not 0; 2: the same, and its content are the columns
+(lsmstore/columns.py) of ``raw_len`` bytes, fewer than they are. ``index_len`` and every length of
+a frame in an index count the whole frame.
 
 Rules of this file:
 
@@ -36,20 +38,23 @@ from typing import Any, Final, NamedTuple
 import zstandard
 from xxhash import xxh3_64_intdigest
 
+from lsmstore import columns
 from lsmstore.errors import FULL, Corruption, DiskFull, StorageError, translate
 from lsmstore.frame import checksum
 from lsmstore.fs import Bytes, File, FileSystem
 from lsmstore.health import Health
+from lsmstore.origin import Origin, decode
 
 HEADER: Final = struct.Struct("<8sQQQ")
 HEADER_BYTES: Final = HEADER.size + 8
-FOOTER: Final = struct.Struct("<11Q")
+FOOTER: Final = struct.Struct("<13Q")
 FOOTER_BYTES: Final = FOOTER.size + 8 + 8
 FRAME: Final = struct.Struct("<IIIBxxx")
 FRAME_OVERHEAD: Final = FRAME.size + 8
 U64: Final = struct.Struct("<Q")
 RAW: Final = 0
 ZSTD: Final = 1
+COLUMNS: Final = 2
 BATCH_FRAMES_MAX: Final = 340  # three buffers a frame, within what one pwritev takes
 
 _second_thread = ThreadPoolExecutor(1, "compress")
@@ -68,6 +73,8 @@ class Footer(NamedTuple):
     number: int
     after_lsn: int
     upto_lsn: int
+    origin_offset: int
+    origin_len: int
 
 
 def make_compressors(level: int, dictionary: bytes = b"") -> Compressors:
@@ -125,15 +132,19 @@ class ContainerWriter:
         raws: Sequence[bytes],
         compressors: Compressors | None = None,
         dictionary: int = 0,
+        *,
+        by_column: bool = False,
     ) -> list[tuple[int, int]]:
         """Append one frame for each of ``raws``; returns (offset, length of the whole frame).
 
-        ``compressors`` are those with the dictionary of that number.
+        ``compressors`` are those with the dictionary of that number. ``by_column``: entries are put
+        into columns where that is possible.
         """
         used = compressors or self._compressors
         places: list[tuple[int, int]] = []
         for start in range(0, len(raws), BATCH_FRAMES_MAX):
-            places += self._put_batch(raws[start : start + BATCH_FRAMES_MAX], used, dictionary)
+            batch = raws[start : start + BATCH_FRAMES_MAX]
+            places += self._put_batch(batch, used, dictionary, by_column)
         return places
 
     def copy(self, frames: Sequence[bytes]) -> list[tuple[int, int]]:
@@ -153,10 +164,11 @@ class ContainerWriter:
         self.frames += len(frames)
         return places
 
-    def finish(self, index: bytes, counts: Counts) -> int:
-        """Append index and footer and make the file durable; returns its size."""
-        ((index_offset, index_len),) = self.put([index])
-        footer = FOOTER.pack(index_offset, index_len, *counts, self._number, *self._interval)
+    def finish(self, index: bytes, counts: Counts, origin: Origin) -> int:
+        """Append origin, index and footer and make the file durable; returns its size."""
+        (whence,) = self.put([origin.encode()])
+        (place,) = self.put([index])
+        footer = FOOTER.pack(*place, *counts, self._number, *self._interval, *whence)
         digest = U64.pack(xxh3_64_intdigest(footer, self._number))
         self._write([footer, digest, self._magic])
         self._sync()
@@ -172,19 +184,21 @@ class ContainerWriter:
     # -- inner parts ----------------------------------------------------------------------------
 
     def _put_batch(
-        self, raws: Sequence[bytes], compressors: Compressors, dictionary: int
+        self, raws: Sequence[bytes], compressors: Compressors, dictionary: int, by_column: bool
     ) -> list[tuple[int, int]]:
-        packed = self._compress(raws, compressors)
+        put = [columns.pack(raw) for raw in raws] if by_column else [None] * len(raws)
+        contents = [column or raw for column, raw in zip(put, raws, strict=True)]
+        packed = self._compress(contents, compressors)
         buffers: list[Bytes] = []
         places: list[tuple[int, int]] = []
         at = self.offset
         for i, raw in enumerate(raws):
             payload = packed[i]
-            codec = ZSTD
+            codec = ZSTD if put[i] is None else COLUMNS
             if len(payload) >= len(raw):
                 payload, codec = raw, RAW
             stored_len = len(payload)
-            header = FRAME.pack(len(raw), stored_len, dictionary if codec == ZSTD else 0, codec)
+            header = FRAME.pack(len(raw), stored_len, dictionary if codec != RAW else 0, codec)
             digest = checksum(header, payload, frame_seed(self._number, at))
             buffers += (header, payload, U64.pack(digest))
             places.append((at, FRAME_OVERHEAD + stored_len))
@@ -281,6 +295,14 @@ class Container:
         """The index, decompressed."""
         return self.read(self.footer.index_offset, self.footer.index_len)
 
+    def origin(self) -> Origin:
+        """Whence the file comes."""
+        offset = self.footer.origin_offset
+        found = decode(self.read(offset, self.footer.origin_len))
+        if found is None:
+            raise Corruption(self.path, offset, "this is no origin")
+        return found
+
     def stored(self, offset: int, length: int) -> bytes:
         """The frame of ``length`` bytes at ``offset`` without its checksum, which was right."""
         if length < FRAME_OVERHEAD or offset + length > self.size - FOOTER_BYTES:
@@ -307,13 +329,16 @@ class Container:
         payload = memoryview(data)[FRAME.size :]
         if codec == RAW and raw_len == stored_len:
             return bytes(payload)
-        if codec != ZSTD or zstandard.frame_content_size(payload) != raw_len:
+        size = zstandard.frame_content_size(payload)
+        if not (size == raw_len if codec == ZSTD else codec == COLUMNS and 0 < size < raw_len):
             raise Corruption(self.path, offset, "a frame contradicts its header")
         try:
-            raw = self._decompressor(dictionary, offset).decompress(payload)
+            content = self._decompressor(dictionary, offset).decompress(payload)
+            return content if codec == ZSTD else columns.unpack(content, raw_len)
         except zstandard.ZstdError as error:
             raise Corruption(self.path, offset, f"zstd: {error}") from None
-        return raw
+        except ValueError as error:
+            raise Corruption(self.path, offset, str(error)) from None
 
     # -- inner parts ----------------------------------------------------------------------------
 
@@ -349,7 +374,7 @@ class Container:
             raise Corruption(self.path, at, "the footer is damaged")
         fields = FOOTER.unpack_from(data)
         footer = Footer(fields[0], fields[1], fields[2:8], *fields[8:])
-        if (found_magic, number, after_lsn, upto_lsn) != (magic, *footer[3:]):
+        if (found_magic, number, after_lsn, upto_lsn) != (magic, *footer[3:6]):
             raise Corruption(self.path, 0, "header and footer contradict each other")
         if number != self.number:
             raise Corruption(self.path, 0, f"this is file {number}")

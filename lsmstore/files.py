@@ -6,6 +6,7 @@ Rules of this file:
 2. A file that nothing names any more is removed on a thread, a few at a time. Whoever still reads
    it has it open and goes on; the disk gets its space back when the last reader is gone, and that,
    too, happens on a thread: freeing a large file takes the disk some time.
+3. A file that is ``held`` keeps its name until it is let go: a checkpoint is about to link it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Files:
     """Files that nothing names any more, to be removed where it holds nobody up."""
     unread: deque[File] = field(default_factory=deque)
     """Descriptors whose last reader is gone, to be closed likewise."""
+    held: frozenset[str] = frozenset()
+    """Files that are not to be removed yet."""
     oldest_end: dict[int, int] = field(default_factory=dict)
     """By sid: where the stream's oldest living run ends, at least: below, no run can die."""
     chooser: DictionaryChooser = field(init=False)
@@ -94,14 +97,16 @@ class Files:
     @property
     def is_untidy(self) -> bool:
         """Whether there is something for ``tidy`` to do."""
-        return bool(self.obsolete or self.unread)
+        return bool(self.unread) or any(path not in self.held for path in self.obsolete)
 
     def tidy(self, at_once: int = REMOVED_AT_ONCE) -> None:
         """Remove some of what nothing names any more, and close what nobody reads any more."""
         while self.unread:
             self.unread.popleft().close()
-        for _ in range(min(at_once, len(self.obsolete))):
-            path = self.obsolete.pop()
+        held = self.held
+        removable = [path for path in self.obsolete if path not in held]
+        for path in removable[:at_once]:  # the oldest first: whatever replaced them is still there
+            self.obsolete.remove(path)
             try:
                 self.fs.unlink(path)
             except OSError as error:

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from lsmstore.block import Block, Run
+from lsmstore.dictfile import dictionary_path, write_dictionary
 from lsmstore.errors import DiskFull
 from lsmstore.files import Files, row_path, segment_path
 from lsmstore.marks import GONE, Marks, dead_entries, is_alive
@@ -74,6 +75,7 @@ class Flush:
         self.bytes_written = 0
         self._runs: dict[int, PlannedRun] = {}
         self._rows: dict[bytes, bytes | None] = {}
+        self._dictionaries: list[str] = []
         self._marks: dict[int, Marks] = {}
         self._holes: dict[tuple[int, int], int] = {}
         self._numbers = (files.take_number(), files.take_number())
@@ -143,6 +145,7 @@ class Flush:
         written = (
             segment_path(files.directory, self._numbers[0]),
             row_path(files.directory, self._numbers[1]),
+            *self._dictionaries,
         )
         self.segment = self.row_file = None
         for path in written:
@@ -172,6 +175,8 @@ class Flush:
             files.chooser,
         )
         for dictionary, content in files.chooser.fresh.items():
+            write_dictionary(files.fs, files.directory, dictionary, content, files.health)
+            self._dictionaries.append(dictionary_path(files.directory, dictionary))
             self.edit.dictionary(dictionary, content)
         self.segment = Segment(files.fs, path, number, files.version.dictionaries, files.cache)
         self.edit.add_segment(meta)

@@ -47,8 +47,9 @@ class FileSystem(Protocol):
     def rename(self, old: str, new: str) -> None: ...
     def link(self, old: str, new: str) -> None: ...
     def unlink(self, path: str) -> None: ...
+    def rmdir(self, path: str) -> None: ...
     def fsync_dir(self, path: str) -> None: ...
-    def lock(self, path: str) -> File: ...
+    def lock(self, path: str, *, shared: bool = False) -> File: ...
     def free_bytes(self, path: str) -> int: ...
 
 
@@ -125,6 +126,10 @@ class OsFile:
         if fd >= 0:
             os.close(fd)
 
+    def __del__(self) -> None:
+        """A file that nobody closed is closed with the last reference."""
+        self.close()
+
 
 class OsFS:
     """The real filesystem."""
@@ -162,6 +167,10 @@ class OsFS:
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
+    def rmdir(self, path: str) -> None:
+        """Remove a directory, which must be empty."""
+        os.rmdir(path)
+
     def fsync_dir(self, path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -169,11 +178,15 @@ class OsFS:
         finally:
             os.close(fd)
 
-    def lock(self, path: str) -> File:
-        """Hold ``path`` for this process until the file is closed; ``BlockingIOError`` if taken."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def lock(self, path: str, *, shared: bool = False) -> File:
+        """Hold ``path`` for this process until the file is closed; ``BlockingIOError`` if taken.
+
+        ``shared``: hold it with others who do so; the file must exist and is not written to.
+        """
+        flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
+        fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             os.close(fd)
             raise

@@ -55,8 +55,8 @@ def numbers(names: list[str], suffix: str) -> list[int]:
     return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 
-def write_head(file: File, head: Head, next_lsn: int, synced_upto: int) -> None:
-    """Put the first frame of a log file."""
+def head_frame(head: Head, next_lsn: int, synced_upto: int) -> bytes:
+    """The first frame of a log file."""
     payload = HEAD.pack(*head)
     header = frame.encode(
         frame.LOG_MAGIC,
@@ -69,7 +69,27 @@ def write_head(file: File, head: Head, next_lsn: int, synced_upto: int) -> None:
         first_lsn=next_lsn,
         synced_upto=synced_upto,
     )
-    file.pwritev((header, payload), 0)
+    return header + payload
+
+
+def write_head(file: File, head: Head, next_lsn: int, synced_upto: int) -> None:
+    """Put the first frame of a log file."""
+    file.pwrite(head_frame(head, next_lsn, synced_upto), 0)
+
+
+def marker(epoch: int, number: int, last_lsn: int) -> bytes:
+    """A frame without records, which says that all up to ``last_lsn`` is durable."""
+    return frame.encode(
+        frame.LOG_MAGIC,
+        epoch,
+        number,
+        0,
+        b"",
+        raw_len=0,
+        count=0,
+        first_lsn=last_lsn + 1,
+        synced_upto=last_lsn,
+    )
 
 
 def read_head(data: bytes, number: int) -> Head | None:

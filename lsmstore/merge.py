@@ -34,6 +34,7 @@ from lsmstore.fs import FileSystem
 from lsmstore.health import Health
 from lsmstore.marks import Marks, is_alive, low_water
 from lsmstore.options import StoreOptions
+from lsmstore.origin import Origin
 from lsmstore.rowfile import RowFile, write_row_file
 from lsmstore.segment import Segment
 from lsmstore.version import RowFileMeta, SegmentMeta
@@ -74,6 +75,8 @@ class MergeRequest(NamedTuple):
     dictionaries: Mapping[int, bytes]
     keep_tombstones: bool
     options: StoreOptions
+    age: int = 0
+    """Of the row file that is made."""
 
 
 class MergeResult(NamedTuple):
@@ -123,11 +126,12 @@ def _merge_rows(
         fs,
         row_path(request.directory, number),
         number,
-        0,
+        request.age,
         request.interval,
         rows.merge(sources, keep_tombstones=request.keep_tombstones),
         request.options,
         Health(),
+        request.inputs,
     )
 
 
@@ -190,22 +194,24 @@ class _Segments:
             self._blanked = 0
             self._pace()
         if out is not None:
-            done.append(out.finish())
+            done.append(out.finish(last=True))
         return done
 
     # -- inner parts ----------------------------------------------------------------------------
 
     def _begin(self) -> SegmentBuilder:
+        request = self._request
+        part = len(request.outputs) - len(self._numbers)
         number = self._numbers.pop(0)
         return SegmentBuilder(
             self._fs,
-            segment_path(self._request.directory, number),
+            segment_path(request.directory, number),
             number,
-            self._request.interval,
+            request.interval,
             self._options,
             self._health,
-            self._request.sid,
-            self._request.dictionaries,
+            Origin(request.sid, number, part, inputs=request.inputs),
+            request.dictionaries,
         )
 
     def _streams(self) -> Iterator[tuple[int, list[Run]]]:
@@ -253,7 +259,7 @@ class _Segments:
                 out.end_run(self._last_id(before), [pos for pos in nodes if start <= pos < at])
                 out.end_stream(sid, self._blanked)
                 self._blanked = 0
-                done.append(out.finish())
+                done.append(out.finish(last=False))
                 out = self._begin()
                 out.begin_run(small=small)
                 start = None

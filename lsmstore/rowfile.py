@@ -1,7 +1,7 @@
 """A row file: sorted rows, newest state of each key as of one flush or one merge.
 
     row file := container (lsmstore/container.py) with magic "RSPQROW1"
-    frames   := block... filter index
+    frames   := block... filter origin index
     block    := n u32 | key_end u32[n] | value_end u32[n] | keys | values
     filter   := lsmstore/bloom.py
     index    := n u32 | offset u64[n] | length u32[n] | first_key_end u32[n]
@@ -25,11 +25,12 @@ from typing import Final
 
 from lsmstore import bloom
 from lsmstore.cache import BlockCache
-from lsmstore.container import Container, ContainerWriter
+from lsmstore.container import Container, ContainerWriter, Footer
 from lsmstore.errors import Corruption
 from lsmstore.fs import FileSystem
 from lsmstore.health import Health
 from lsmstore.options import StoreOptions
+from lsmstore.origin import Origin
 from lsmstore.version import RowFileMeta
 
 MAGIC: Final = b"RSPQROW1"
@@ -123,8 +124,12 @@ def write_row_file(
     rows: Iterable[Row],
     options: StoreOptions,
     health: Health,
+    inputs: tuple[int, ...] = (),
 ) -> RowFileMeta | None:
-    """Write ascending unique rows as file ``number``; None, and no file, if there are none."""
+    """Write ascending unique rows as file ``number``; None, and no file, if there are none.
+
+    ``inputs`` are the files that a merge takes them from.
+    """
     writer = ContainerWriter(fs, path, MAGIC, number, interval, options.compression_level, health)
     index = _IndexBuilder()
     hashes = array("Q")
@@ -151,7 +156,7 @@ def write_row_file(
     bits, bits_size = bloom.build(hashes)
     ((filter_offset, filter_len),) = writer.put([bits])
     counts = (len(index.places), len(hashes), tombstones, filter_offset, filter_len, bits_size)
-    size = writer.finish(index.data(last_key), counts)
+    size = writer.finish(index.data(last_key), counts, Origin(age=age, inputs=inputs))
     return RowFileMeta(number, age, size, *interval, len(hashes))
 
 
@@ -247,6 +252,38 @@ class RowFile:
                 if end is not None and key >= end:
                     return
                 yield key, block.value(i)
+
+    @property
+    def footer(self) -> Footer:
+        """What the end of the file says."""
+        return self._container.footer
+
+    @property
+    def block_places(self) -> list[tuple[int, int]]:
+        """(offset, length) of each block."""
+        return list(zip(self._offsets, self._lengths, strict=True))
+
+    def block_bounds(self, i: int) -> tuple[bytes, bytes]:
+        """Between which keys those of block ``i`` lie: [first, end)."""
+        last = i + 1 == len(self._first_keys)
+        return self._first_keys[i], self._last_key + b"\0" if last else self._first_keys[i + 1]
+
+    def block_rows(self, i: int) -> list[Row]:
+        """The rows of block ``i``, tombstones included."""
+        block = self._block(i, cached=False)
+        return [(block.key(at), block.value(at)) for at in range(block.n)]
+
+    def may_hold(self, key: bytes) -> bool:
+        """What the filter says of a key."""
+        return bloom.may_contain(self._bits, self._bits_size, bloom.key_hash(key))
+
+    def origin(self) -> Origin:
+        """Whence the file comes."""
+        return self._container.origin()
+
+    def read_frame(self, offset: int, length: int) -> bytes:
+        """What is in a frame, checked."""
+        return self._container.read(offset, length)
 
     # -- inner parts ----------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """A segment: blocks of many streams as a flush or a merge wrote them, and where each stream's are.
 
     segment := container (lsmstore/container.py) with magic "RSPQSEG1"
-    frames  := block frame... page... index
+    frames  := block frame... page... origin index
     block frame := the wire bytes of one or more blocks, one after the other
     page    := n u32 | zero u32 | sid u64[n] | end u32[n] | directory...
     index   := n u32 | zero u32 | first_sid u64[n] | offset u64[n] | length u32[n] | filter
@@ -32,18 +32,20 @@ from typing import Final
 from lsmstore import sidfilter
 from lsmstore.block import Block, Run
 from lsmstore.cache import BlockCache
-from lsmstore.container import Container, ContainerWriter
+from lsmstore.container import Container, ContainerWriter, Footer
 from lsmstore.dictionaries import DictionaryChooser, How
 from lsmstore.directory import directory_bytes
 from lsmstore.errors import Corruption
 from lsmstore.fs import File, FileSystem
 from lsmstore.health import Health
 from lsmstore.options import StoreOptions
+from lsmstore.origin import Origin
 from lsmstore.version import LargeRun, SegmentMeta
 
 MAGIC: Final = b"RSPQSEG1"
 COUNT: Final = struct.Struct("<II")
 BREATHE_STREAMS: Final = 32  # directories between two chances for the event loop
+SIDS_END: Final = 1 << 64
 LARGE_BLOCKS_MIN: Final = 2  # a stream with fewer blocks cannot take much of a segment
 
 PlannedRun = tuple[list[Block], list[int]]
@@ -124,7 +126,8 @@ def write_segment(
         if i % BREATHE_STREAMS == 0:
             time.sleep(0)
     index, n_pages = pages.finish()
-    size = writer.finish(index, (n_pages, len(sids), at, entries, frames, raw_bytes))
+    counts = (n_pages, len(sids), at, entries, frames, raw_bytes)
+    size = writer.finish(index, counts, Origin(age=number, large=tuple(large)))
     return SegmentMeta(number, size, *interval, len(sids), entries, 0, tuple(large))
 
 
@@ -239,7 +242,7 @@ class PageWriter:
         self._pages_bytes = 0
 
 
-class _Page:
+class Page:
     """A page as read: the directories of some neighbouring streams."""
 
     __slots__ = ("_data", "_ends", "_start", "sids")
@@ -337,9 +340,36 @@ class Segment:
     def all_runs(self) -> Iterator[tuple[int, Run]]:
         """Every stream and the index of its blocks, ascending by sid."""
         for i in range(len(self._offsets)):
-            page = self._page(i)
-            for at, sid in enumerate(page.sids):
-                yield sid, self._run(page, at, i)
+            yield from self.page_runs(i)
+
+    @property
+    def footer(self) -> Footer:
+        """What the end of the file says."""
+        return self._container.footer
+
+    @property
+    def page_places(self) -> list[tuple[int, int]]:
+        """(offset, length) of each page."""
+        return list(zip(self._offsets, self._lengths, strict=True))
+
+    def page_sids(self, i: int) -> tuple[int, int]:
+        """Between which sids those of page ``i`` lie: [first, end)."""
+        last = i + 1 == len(self._first_sids)
+        return self._first_sids[i], SIDS_END if last else self._first_sids[i + 1]
+
+    def page_runs(self, i: int) -> Iterator[tuple[int, Run]]:
+        """The streams of page ``i`` and the indexes of their blocks."""
+        page = self._page(i)
+        for at, sid in enumerate(page.sids):
+            yield sid, self._run(page, at, i)
+
+    def origin(self) -> Origin:
+        """Whence the file comes."""
+        return self._container.origin()
+
+    def read_frame(self, offset: int, length: int) -> bytes:
+        """What is in a frame, checked."""
+        return self._container.read(offset, length)
 
     def block(self, run: Run, index: int) -> Block:
         """Block ``index`` of a run, read from the file."""
@@ -356,18 +386,18 @@ class Segment:
             raise Corruption(self.path, frame_offset, "a block has another count than its index")
         return block
 
-    def _page(self, i: int) -> _Page:
+    def _page(self, i: int) -> Page:
         key = (self.number, self._offsets[i])
         data = self._cache.get(key)
         if data is None:
             data = self._container.read(self._offsets[i], self._lengths[i])
             self._cache.put(key, data)
         try:
-            return _Page(data)
+            return Page(data)
         except ValueError as error:
             raise Corruption(self.path, self._offsets[i], str(error)) from None
 
-    def _run(self, page: _Page, at: int, i: int) -> Run:
+    def _run(self, page: Page, at: int, i: int) -> Run:
         try:
             return Run(self, page.directory(at))
         except ValueError as error:

@@ -77,7 +77,7 @@ class Rule:
 class _Inode:
     """Bytes of one file: live, synced, and the changes from the one to the other."""
 
-    __slots__ = ("links", "live", "locked", "pending", "synced")
+    __slots__ = ("links", "live", "locked", "pending", "sharers", "synced")
 
     def __init__(self) -> None:
         self.live = bytearray()
@@ -87,6 +87,7 @@ class _Inode:
         ] = []  # (offset, data) or (size, None): truncate
         self.links = 0
         self.locked = False
+        self.sharers = 0
 
     def copy(self) -> _Inode:
         """The same bytes and the same unsynced changes, not locked."""
@@ -169,6 +170,21 @@ class SimFile:
 
     def close(self) -> None:
         self._inode.locked = False
+
+
+class _SharedLock(SimFile):
+    """A lock that others may have, too."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, fs: SimFS, inode: _Inode, path: str) -> None:
+        super().__init__(fs, inode, path)
+        self._held = 1
+        inode.sharers += 1
+
+    def close(self) -> None:
+        self._inode.sharers -= self._held
+        self._held = 0
 
 
 class SimFS:
@@ -361,6 +377,16 @@ class SimFS:
             self._change(directory, {name: None})
             self._done("unlink", path)
 
+    def rmdir(self, path: str) -> None:
+        with self._lock:
+            self._fault("rmdir", path)
+            if self._dir(path).live:
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+            directory, name = self._parent(path)
+            del directory.live[name]
+            directory.synced.pop(name, None)
+            self._done("rmdir", path)
+
     def fsync_dir(self, path: str) -> None:
         with self._lock:
             directory = self._dir(path)
@@ -373,12 +399,14 @@ class SimFS:
             directory.pending.clear()
             self._done("fsync_dir", path)
 
-    def lock(self, path: str) -> File:
+    def lock(self, path: str, *, shared: bool = False) -> File:
         with self._lock:
-            file = self.open(path) if self.exists(path) else self.create(path)
+            file = self.open(path) if shared or self.exists(path) else self.create(path)
             inode = self._inode(path)
-            if inode.locked:
+            if inode.locked or (inode.sharers and not shared):
                 raise BlockingIOError(errno.EWOULDBLOCK, "already locked", path)
+            if shared:
+                return _SharedLock(self, inode, path)
             inode.locked = True
             return file
 

@@ -6,6 +6,8 @@
     <path>/wal/             the log                               lsmstore/wal.py, recovery.py
     <path>/seg/<n>.seg      blocks of streams                     lsmstore/segment.py
     <path>/seg/<n>.row      state rows                            lsmstore/rowfile.py
+    <path>/seg/<n>.dict     dictionaries, a second time           lsmstore/dictfile.py
+    <path>/checkpoints/     copies                                lsmstore/checkpoint.py
 
 Rules of this file:
 
@@ -22,15 +24,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Self
+from typing import Self
 
-from lsmstore import rows
-from lsmstore.block import Block, Run
-from lsmstore.cache import BlockCache
+from lsmstore.checkpoint import Checkpoint
 from lsmstore.compaction import Choice, Kind, choose, debt_bytes
 from lsmstore.compactor import Compaction
+from lsmstore.dictfile import dictionary_path
 from lsmstore.errors import Corruption, DiskFull, Locked, StorageError, translate
-from lsmstore.files import Files, row_path, segment_path
+from lsmstore.files import row_path, segment_path
 from lsmstore.flush import Flush
 from lsmstore.fs import Bytes, File, FileSystem
 from lsmstore.health import Health
@@ -46,46 +47,30 @@ from lsmstore.manifest import (
 )
 from lsmstore.options import StoreOptions
 from lsmstore.recovery import LogReader
-from lsmstore.segment import Segment
 from lsmstore.version import Edit, Version
+from lsmstore.view import LOCK, StoreView
 from lsmstore.wal import Log, LogFile, Spare
 
-LOCK: Final = "LOCK"
 
-
-def _first_pos(run: Run) -> int:
-    return run.first_pos
-
-
-class Store:
+class Store(StoreView):
     """An open store. Made by ``Store.open``."""
 
     _log: Log
     _manifest: Manifest
+    _lock: File
 
     def __init__(
         self,
         fs: FileSystem,
         path: str,
         options: StoreOptions,
-        lock: File,
+        lock: File | None,
         version: Version,
         manifest_number: int,
     ) -> None:
-        self.path = path
-        self.options = options
-        self._fs = fs
-        self._lock = lock
-        self._wal_directory = f"{path}/wal"
-        self._seg_directory = f"{path}/seg"
-        self._health = Health()
-        self._version = version
-        self._manifest_number = manifest_number
+        super().__init__(fs, path, options, lock, version, manifest_number)
         self._flush: Flush | None = None
         self._replayed = False
-        self.replayed_frames = 0
-        self.replayed_bytes = 0
-        self.replayed_percent = 0  # of the log
         self.flushes = 0
         self.flush_bytes = 0
         self._compaction: Compaction | None = None
@@ -93,15 +78,7 @@ class Store:
         self.compaction_read_bytes = 0
         self.compaction_written_bytes = 0
         self.compaction_memory_bytes = 0
-        self._files = Files(
-            fs,
-            self._seg_directory,
-            options,
-            self._health,
-            version,
-            BlockCache(options.block_cache_bytes),
-            next_file=version.next_file,
-        )
+        self._checkpoint: Checkpoint | None = None
 
     # -- opening and closing --------------------------------------------------------------------
 
@@ -137,44 +114,15 @@ class Store:
         store._open_files()
         return store
 
-    def _open_files(self) -> None:
-        files = self._files
-        for meta in self._version.segments.values():
-            segment = files.open_segment(meta.number)
-            if segment.size != meta.bytes:
-                raise Corruption(
-                    segment.path, segment.size, f"the manifest says {meta.bytes} bytes"
-                )
-            files.segments[meta.number] = segment
-        for row_meta in self._version.rows_newest_first():
-            rowfile = files.open_rows(row_meta.number)
-            if rowfile.size != row_meta.bytes:
-                raise Corruption(
-                    rowfile.path, rowfile.size, f"the manifest says {row_meta.bytes} bytes"
-                )
-            files.row_files.append(rowfile)
-        files.changed()
-
     def replay(self) -> Iterator[tuple[int, bytes]]:
         """(first position, payload) of each frame that holds a record above the floor.
 
         The first one may begin at or below the floor. When this is exhausted, what was read is
         durable and the store takes commits.
         """
-        reader = LogReader(
-            self._fs,
-            self._wal_directory,
-            floor_lsn=self._version.floor_lsn,
-            epoch=self._version.epoch,
-            epoch_file=self._version.epoch_file,
-            dictionaries=self._version.dictionaries,
-        )
+        reader = self._log_reader()
         try:
-            for first_lsn, payload in reader.frames():
-                self.replayed_frames += 1
-                self.replayed_bytes += len(payload)
-                self.replayed_percent = reader.percent
-                yield first_lsn, payload
+            yield from self._frames(reader)
             reader.sync()
             self._begin_epoch(reader)
         except StorageError:
@@ -258,6 +206,9 @@ class Store:
                 self._fs.unlink(f"{self.path}/{name}")
         named = {segment_path(self._seg_directory, number) for number in self._version.segments}
         named |= {row_path(self._seg_directory, number) for number in self._version.row_files}
+        named |= {
+            dictionary_path(self._seg_directory, number) for number in self._version.dictionaries
+        }
         for name in self._fs.listdir(self._seg_directory):
             path = f"{self._seg_directory}/{name}"
             if path not in named:
@@ -278,12 +229,7 @@ class Store:
                 self._log.abandon()
                 self._manifest.abandon()
             self._compaction = None
-            self._files.segments.clear()
-            self._files.row_files.clear()
-            self._files.changed()
-            while self._files.unread:
-                self._files.unread.popleft().close()
-            self._lock.close()
+            super().close()
 
     # -- the log --------------------------------------------------------------------------------
 
@@ -299,11 +245,6 @@ class Store:
     @property
     def synced_lsn(self) -> int:
         return self._log.synced_lsn
-
-    @property
-    def floor_lsn(self) -> int:
-        """Records up to here are contained in segments and row files."""
-        return self._version.floor_lsn
 
     @property
     def epoch(self) -> int:
@@ -345,30 +286,6 @@ class Store:
         self._files.tidy()
         return self._log.prepare_spare()
 
-    # -- reading --------------------------------------------------------------------------------
-
-    def get_row(self, key: bytes) -> bytes | None:
-        """The value of a row as of the last flush."""
-        return rows.get(self._files.row_files, key)
-
-    def scan_rows(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with start <= key < end as of the last flush, ascending."""
-        return rows.scan(tuple(self._files.row_files), start, end)
-
-    def runs(self, sid: int) -> list[Run]:
-        """The block indexes of a stream, ascending by position."""
-        found: list[Run] = []
-        dead = self._version.dead
-        for segment in self._files.holders(sid):
-            if sid not in dead.get(segment.number, ()):
-                found += segment.runs(sid)
-        return sorted(found, key=_first_pos)
-
-    def read_block(self, run: Run, index: int) -> Block:
-        """A block from the disk. May run on a thread."""
-        segment: Segment = run.segment
-        return segment.block(run, index)
-
     # -- flushing -------------------------------------------------------------------------------
 
     def begin_flush(self, floor_lsn: int) -> Flush:
@@ -380,6 +297,7 @@ class Store:
             raise StorageError(
                 f"floor {floor_lsn} is not between the old one and the end of the log"
             )
+        self._log.note_floor(floor_lsn)
         self._flush = Flush(
             self._files, floor_lsn, self._log.sync, self._install, self._flush_ended
         )
@@ -482,7 +400,47 @@ class Store:
         self.compaction_written_bytes += merge.output_bytes
         self._roll_manifest()
 
+    # -- checkpoints ----------------------------------------------------------------------------
+
+    @property
+    def checkpoint_directory(self) -> str:
+        """Where checkpoints are that have a name and no place of their own."""
+        return f"{self.path}/checkpoints"
+
+    def begin_checkpoint(self, path: str) -> Checkpoint:
+        """A copy of the store as it is after the last commit, to be written into ``path``."""
+        self._health.check()
+        if self._checkpoint is not None:
+            raise StorageError("a checkpoint is under way")
+        self._checkpoint = Checkpoint(self._files, self._log, path, self._checkpoint_ended)
+        return self._checkpoint
+
+    def _checkpoint_ended(self) -> None:
+        self._checkpoint = None
+        self._log.release(self._version.floor_lsn)
+
     # -- looking at it --------------------------------------------------------------------------
+
+    @property
+    def bytes_written(self) -> int:
+        """All that was written since the store was opened."""
+        return (
+            self._log.bytes_written
+            + self.flush_bytes
+            + self.compaction_written_bytes
+            + self._manifest.bytes_written
+        )
+
+    @property
+    def amplification(self) -> float:
+        """Bytes written for a byte of records."""
+        return self.bytes_written / max(self._log.record_bytes, 1)
+
+    @property
+    def sync_times(self) -> dict[int, int]:
+        """How many syncs of the log took less than so many microseconds, and not less than half."""
+        counts = enumerate(self._log.syncs_below_us)
+        return {1 << i: count for i, count in counts if count}
 
     def stats(self) -> dict[str, int]:
         """Figures for INFO."""
@@ -494,6 +452,7 @@ class Store:
             "synced_lsn": log.synced_lsn,
             "log_frames": log.frames,
             "log_bytes_written": log.bytes_written,
+            "log_record_bytes": log.record_bytes,
             "log_files": log.file_count,
             "log_bytes_on_disk": log.bytes_on_disk,
             "log_room": log.log_room,

@@ -24,13 +24,14 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
+import zstandard
 from xxhash import xxh3_64_intdigest
 
 from lsmstore import frame
 from lsmstore.errors import FULL, DiskFull
-from lsmstore.frame import HEADER_BYTES, LOG_MAGIC, LOW_32, VERSION
+from lsmstore.frame import HEADER_BYTES, LOG_MAGIC, LOW_32, VERSION, ZSTD
 from lsmstore.fs import Bytes, File, FileSystem
 from lsmstore.health import Health
 from lsmstore.logfile import (
@@ -44,22 +45,34 @@ from lsmstore.logfile import (
 from lsmstore.options import StoreOptions
 
 PAGE_BYTES: Final = 4096
+SYNC_BUCKETS: Final = 25  # up to 16 s
 OVERHEAD_BYTES: Final = 2 * HEADER_BYTES  # of the frame itself and of a marker after it
 
 
 class LogFile:
     """One file of the log that has been written and may still be needed."""
 
-    __slots__ = ("capacity", "file", "head_synced", "last_lsn", "number", "path", "synced")
+    __slots__ = ("capacity", "end", "file", "head_synced", "last_lsn", "number", "path", "synced")
 
-    def __init__(self, number: int, path: str, file: File | None, capacity: int) -> None:
+    def __init__(self, number: int, path: str, file: File, capacity: int) -> None:
         self.number = number
         self.path = path
         self.file = file
         self.capacity = capacity
         self.last_lsn = 0  # known once the next file has begun
+        self.end = capacity  # where the log ends in it, at the most
         self.synced = False
         self.head_synced = False
+
+
+class LogPart(NamedTuple):
+    """A part of a log file that somebody copies."""
+
+    number: int
+    file: File
+    start: int
+    """Where it begins: 0, or behind the last record below the floor."""
+    end: int
 
 
 class Spare:
@@ -117,13 +130,21 @@ class Log:
         self._spare_fits = 0
         self._spare_numbers = itertools.count(head.number)
         self._sync_lock = threading.Lock()
+        self._compressed_bytes_min = options.log_compressed_bytes_min or 1 << 62
+        self._compressor = zstandard.ZstdCompressor(level=options.compression_level)
         self._directory_dirty = False
         self._spare_refused = False
+        self._held = False
+        self._floor_places: dict[int, tuple[int, int]] = {}  # file and offset behind a floor
         self._next_bytes = options.log_file_bytes_min
         self.frames = 0
         self.bytes_written = 0
+        self.record_bytes = 0
         self.syncs = 0
         self.sync_ns = 0
+        self.syncs_below_us = [0] * SYNC_BUCKETS
+        """How long syncs took: entry ``i`` counts those of less than 2**i us and not of less than
+        half of that; the last counts all longer ones."""
         self._count_spares()
         self._begin_file(head, self._take_spare(0) or self._reserve(self._next_bytes))
         self._sync_everything()
@@ -141,14 +162,20 @@ class Log:
             if count > 0:
                 self._rotate(size)
         first = self.written_lsn + 1
+        flags = 0
+        raw_size = size
+        if size >= self._compressed_bytes_min:
+            packed = self._compressor.compress(payload)
+            if len(packed) < size:
+                flags, payload, size = ZSTD, packed, len(packed)
         header = self._pack(
             LOG_MAGIC,
             self._low_number,
             VERSION,
-            0,
+            flags,
             self._low_epoch,
             size,
-            size,
+            raw_size,
             count,
             first,
             self.synced_lsn,
@@ -168,6 +195,7 @@ class Log:
         self.log_room = room if room > 0 else 0
         self.frames += 1
         self.bytes_written += HEADER_BYTES + size
+        self.record_bytes += raw_size
         self.written_lsn = first + count - 1
         return self.written_lsn
 
@@ -190,8 +218,7 @@ class Log:
     def abandon(self) -> None:
         """Give the descriptors back and nothing else."""
         for old in [*self._older, self._current]:
-            if old.file is not None:
-                old.file.close()
+            old.file.close()
         for spare in self._spares:
             spare.file.close()
 
@@ -251,7 +278,9 @@ class Log:
     def release(self, floor_lsn: int) -> None:
         """Recycle or discard the files whose records are all at or below ``floor_lsn``."""
         self._spare_refused = False
-        while self._older:
+        for lsn in [lsn for lsn in self._floor_places if lsn < floor_lsn]:
+            del self._floor_places[lsn]
+        while self._older and not self._held:
             old = self._older[0]
             after = self._older[1] if len(self._older) > 1 else self._current
             if old.last_lsn > floor_lsn or not old.synced or not after.head_synced:
@@ -261,6 +290,28 @@ class Log:
                 self._recycle(old)
             except OSError as error:
                 raise self._health.fail(error, f"release of {old.path}") from error
+
+    def note_floor(self, floor_lsn: int) -> None:
+        """A flush begins after which ``floor_lsn``, the last record, is the floor."""
+        if floor_lsn == self.written_lsn:
+            self._floor_places[floor_lsn] = self._current.number, self._end
+
+    def hold(self, floor_lsn: int) -> list[LogPart]:
+        """The parts of files that hold the records above ``floor_lsn``, oldest first.
+
+        They stay as they are until ``let_go``: nothing is released.
+        """
+        self._held = True
+        self._current.end = self._end
+        held = [old for old in self._older if old.last_lsn > floor_lsn]
+        number, start = self._floor_places.get(floor_lsn, (0, 0))
+        if not held and number == self._current.number:
+            return [LogPart(number, self._current.file, start, self._end)]
+        return [LogPart(part.number, part.file, 0, part.end) for part in [*held, self._current]]
+
+    def let_go(self) -> None:
+        """What was held may be released, with the next ``release``."""
+        self._held = False
 
     # -- inner parts ----------------------------------------------------------------------------
 
@@ -299,6 +350,7 @@ class Log:
         old = self._current
         head = Head(self.epoch, old.number + 1, old.number, self.written_lsn, self._end)
         old.last_lsn = self.written_lsn
+        old.end = self._end
         self._older.append(old)
         self._begin_file(head, spare)
 
@@ -362,16 +414,13 @@ class Log:
         if full and smallest is not None:
             least = max(least, smallest.capacity + 1)
         if old.capacity < least:
-            if file is not None:
-                file.close()
+            file.close()
             self._discard(old.path)
             return
         if full and smallest is not None:
             self._drop_spare(smallest)
         path = self._spare_name()
         self._fs.rename(old.path, path)
-        if file is None:
-            file = self._fs.open(path, write=True)
         self._add_spare(Spare(path, file, old.capacity))
 
     def _sync_everything(self) -> None:
@@ -387,13 +436,14 @@ class Log:
                 self._fs.fsync_dir(path)
             for old in [*older, current]:
                 path = old.path
-                if old.file is not None:
-                    old.file.fdatasync()
-                    self.syncs += 1
+                old.file.fdatasync()
+                self.syncs += 1
         except OSError as error:
             raise self._health.fail(error, f"sync of {path}") from error
         for old in older:
             old.synced = old.head_synced = True
         current.head_synced = True
         self.synced_lsn = max(self.synced_lsn, target)
-        self.sync_ns += time.perf_counter_ns() - started
+        took_ns = time.perf_counter_ns() - started
+        self.sync_ns += took_ns
+        self.syncs_below_us[min((took_ns // 1000).bit_length(), SYNC_BUCKETS - 1)] += 1

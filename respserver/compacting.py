@@ -30,6 +30,7 @@ class Compacting:
     def __init__(
         self,
         keyspace: Keyspace,
+        store: Store,
         clock: Clock,
         threads: Threads,
         runner: Runner | None,
@@ -39,7 +40,7 @@ class Compacting:
     ) -> None:
         """Without a ``runner`` nothing is ever merged."""
         self._keyspace = keyspace
-        self._store: Store = keyspace.store
+        self._store = store
         self._clock = clock
         self._threads = threads
         self._runner = runner

@@ -22,10 +22,11 @@ from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
 from respserver.busy import Busy
-from respserver.call import Call
+from respserver.call import FRAME_BYTES_MAX, Call
+from respserver.checkpoints import Checkpoints
 from respserver.clientlimits import ClientLimits
 from respserver.clock import Clock
-from respserver.errors import ReplyError
+from respserver.errors import OUT_OF_MEMORY, ReplyError
 from respserver.expiry import Expiry
 from respserver.kernel import Kernel
 from respserver.longreply import LongReply
@@ -135,6 +136,8 @@ class Engine:
         self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._stalled: set[int] = set()
+        self.stalls = 0
+        """Ticks whose clients had to wait because flushes were behind."""
         self._timer_ms: int | None = None
         self.releaser = releaser(store, config, clock, skin, self._write, self._fail)
         self.expiry = Expiry(
@@ -149,6 +152,7 @@ class Engine:
         )
         self.upkeep = Upkeep(
             self.keyspace,
+            store,
             self.journal,
             self.expiry,
             clock,
@@ -162,6 +166,7 @@ class Engine:
         self.upkeep.memtable_limit_bytes = budget // MEMTABLE_SHARE
         self.sweeper = Sweeper(self.keyspace, self.journal, clock, self._make_room)
         self.observers = Observers(self)
+        self.checkpoints = Checkpoints(self)
         self.scripts = Scripts(self)
         self.busy = Busy(self)
         self.watchdog = Watchdog(self)
@@ -332,6 +337,7 @@ class Engine:
             self.releaser.release(dirty)
             self.upkeep.step()  # before anybody goes on: it may write what is in the log, no more
             if self.upkeep.is_behind:
+                self.stalls += 1
                 for session in dirty:
                     self.input_waits(session)
             for session in self.kernel.take_unfinished():
@@ -379,7 +385,7 @@ class Engine:
             self._log_room_changed()
             self.verbs.promised = max(promised, 0)
 
-    def fail(self, error: StorageError) -> None:
+    def fail(self, error: BaseException) -> None:
         """The storage failed: nobody is told anything any more."""
         self._fail(error)
 
@@ -398,6 +404,8 @@ class Engine:
     def _make_room(self, record_bytes: int, frees_space: bool) -> int:
         if self.upkeep.refuses_writes and not frees_space:
             raise ReplyError(MISCONF)
+        if record_bytes > FRAME_BYTES_MAX:
+            raise ReplyError(OUT_OF_MEMORY)
         try:
             self.store.make_room(record_bytes, frees_space=frees_space)
         except DiskFull:
@@ -550,6 +558,7 @@ class Engine:
             "pending_bytes": sum(group.pending.bytes_used for group in groups),
             "memtable_bytes": self.journal.memtable_bytes,
             "memtable_flushes": self.upkeep.flushes,
+            "memtable_stalls": self.stalls,
             "compaction_failures": self.upkeep.compacting.failures,
             "block_cache_bytes": self.keyspace.cache.held_bytes,
             "block_cache_loads": self.keyspace.cache.loads,

@@ -28,6 +28,7 @@ from respserver.supervision import WAIT_S, Manager
 from streams.replay import RecordError
 
 DESCRIPTORS_BESIDE_CLIENTS = 128
+LOG_COMPRESSED_BYTES_MIN = 1024  # of a frame; less hardly shrinks
 # Resident streams are many containers and hardly any of them garbage: look through them rarely.
 COLLECTOR_THRESHOLDS = (100_000, 50, 50)
 EVERYWHERE = {"*": "0.0.0.0", "::*": "::"}
@@ -51,7 +52,9 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     manager = Manager(os.environ)
     try:
         os.makedirs(directory, exist_ok=True)
-        store = Store.open(OsFS(), directory, StoreOptions())
+        compressed_bytes_min = LOG_COMPRESSED_BYTES_MIN if config.log_compression else 0
+        options = StoreOptions(log_compressed_bytes_min=compressed_bytes_min)
+        store = Store.open(OsFS(), directory, options)
     except (StorageError, OSError) as error:
         raise StartupError(f"cannot open the data directory {directory}: {error}") from error
     try:

@@ -35,6 +35,10 @@ PRESSURE_SLICES = 8
 SLICES_MAX = 40
 
 
+Asked = tuple[Callable[[], None], Callable[[DiskFull], None] | None]
+"""What to call after a flush, and what to call where the disk is full."""
+
+
 class Loop(Threads, Protocol):
     """Where the next slice is asked for."""
 
@@ -48,6 +52,7 @@ class Upkeep:
     def __init__(
         self,
         keyspace: Keyspace,
+        store: Store,
         journal: Journal,
         expiry: Expiry,
         clock: Clock,
@@ -61,7 +66,7 @@ class Upkeep:
         self._keyspace = keyspace
         self._journal = journal
         self._expiry = expiry
-        self._store: Store = keyspace.store
+        self._store = store
         self._clock = clock
         self._loop = loop
         self._begin_tick = begin_tick
@@ -73,18 +78,27 @@ class Upkeep:
         self._asked = False
         self._spare_running = False
         self._retry_ms: int | None = None
-        self._waiting: list[Callable[[], None]] = []
-        self._served: list[Callable[[], None]] = []
+        self._waiting: list[Asked] = []
+        self._served: list[Asked] = []
         self._reclaim_ms: int | None = None
-        self.compacting = Compacting(keyspace, clock, loop, runner, begin_tick, set_timer, fail)
+        self.compacting = Compacting(
+            keyspace, store, clock, loop, runner, begin_tick, set_timer, fail
+        )
         self.memtable_limit_bytes = 0
         self.flushes = 0
 
-    def ask_flush(self, then: Callable[[], None] | None = None) -> None:
-        """Flush at the next tick, whatever the memtable holds, and call ``then``."""
+    def ask_flush(
+        self,
+        then: Callable[[], None] | None = None,
+        refused: Callable[[DiskFull], None] | None = None,
+    ) -> None:
+        """Flush at the next tick, whatever the memtable holds, and call ``then``.
+
+        ``refused`` is called instead where the disk is full; else ``then`` waits for room.
+        """
         self._asked = True
         if then is not None:
-            self._waiting.append(then)
+            self._waiting.append((then, refused))
         self._begin_tick()
 
     def step(self) -> None:
@@ -182,7 +196,7 @@ class Upkeep:
         if isinstance(error, DiskFull):
             # what was planned becomes dirty again; the log still has it all
             job.abort()
-            self._waiting, self._served = self._served + self._waiting, []
+            self._disk_is_full(error)
             self._retry_ms = self._clock.monotonic_ms() + RETRY_MS
             self._set_timer()
             self._begin_tick()
@@ -194,10 +208,18 @@ class Upkeep:
         self.flushes += 1
         self._keyspace.make_room(set())
         served, self._served = self._served, []
-        for then in served:
+        for then, _ in served:
             then()
         self.compacting.look()
         self._begin_tick()
+
+    def _disk_is_full(self, error: DiskFull) -> None:
+        """Whoever asked for the flush is told, or waits for the next one."""
+        asked, self._served = self._served, []
+        self._waiting = [(then, None) for then, refused in asked if refused is None] + self._waiting
+        for _, refused in asked:
+            if refused is not None:
+                refused(error)
 
     def _prepare_spare(self) -> None:
         self._spare_running = True

@@ -6,7 +6,8 @@ group; index 0 means no owner: the entry was released by XNACK. ``next_pos`` is 
 first entry after the cursor, kept while it is known so that a read of new entries needs no search.
 
 Group row, little-endian: ``u8 version, u64 last ms, u64 last seq, i64 entries_read, u32 next_cidx,
-u32 n``, the group's name as ``u32 length, bytes``, then n times ``u32 cidx, i64 seen_ms, i64
+u32 n, u64 pending entries`` (a chunk that is missing is seen), the
+group's name as ``u32 length, bytes``, then n times ``u32 cidx, i64 seen_ms, i64
 active_ms, u32 length, name``, then for each policy that is set ``u8 POLICY_..., i64 value``.
 """
 
@@ -22,9 +23,9 @@ from cython.cimports.libc.string import memcmp
 from streams import ids
 from streams.pending import PendingList
 
-GROUP_VERSION = 1
+GROUP_VERSION = 2
 FORGOTTEN_PAGE_ROWS = 256
-GROUP_HEAD = struct.Struct("<BQQqII")
+GROUP_HEAD = struct.Struct("<BQQqIIQ")
 CONSUMER_HEAD = struct.Struct("<IqqI")
 POLICY = struct.Struct("<Bq")
 POLICY_IDLE_TIMEOUT = 1
@@ -209,6 +210,7 @@ class Group:
                 self.entries_read,
                 self.next_cidx,
                 len(self.consumers),
+                self.pending.length,
             ),
             len(self.name).to_bytes(4, "little"),
             self.name,
@@ -229,7 +231,7 @@ class Group:
         """A group from its row, without its pending chunks. Raises ValueError for an unknown
         version.
         """
-        version, ms, seq, entries_read, next_cidx, n = GROUP_HEAD.unpack_from(data)
+        version, ms, seq, entries_read, next_cidx, n, _pending = GROUP_HEAD.unpack_from(data)
         if version != GROUP_VERSION:
             raise ValueError("unknown group row")
         at = GROUP_HEAD.size
@@ -284,3 +286,9 @@ class Group:
     def memory_bytes(self) -> int:
         """What the group costs in memory."""
         return 700 + 400 * len(self.consumers) + self.pending.bytes_used
+
+
+def pending_of(row: bytes) -> int:
+    """How many entries are pending, as a group row has it."""
+    n: int = GROUP_HEAD.unpack_from(row)[6]
+    return n

@@ -32,7 +32,7 @@ from sortedcontainers import SortedDict
 
 from lsmstore.block import Block, Run
 from lsmstore.errors import Corruption
-from lsmstore.store import Store
+from lsmstore.view import StoreView
 from streams import lending, rowkeys
 from streams.blockcache import BlockCache
 from streams.expiry import ExpiryIndex
@@ -74,7 +74,7 @@ class Keyspace:
 
     def __init__(
         self,
-        store: Store,
+        store: StoreView,
         databases: int,
         slot_of: Callable[[bytes], int],
         cache: BlockCache,

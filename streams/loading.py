@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from lsmstore.block import Block, Run
 from lsmstore.errors import Corruption
-from lsmstore.store import Store
+from lsmstore.view import StoreView
 from streams import rowkeys
 from streams.blockcache import BlockCache
 from streams.group import Group
@@ -17,7 +17,7 @@ from streams.stream import Stream
 
 
 def load_stream(
-    store: Store, sid: int, header: bytes, read_block: Callable[[Run, int], Block]
+    store: StoreView, sid: int, header: bytes, read_block: Callable[[Run, int], Block]
 ) -> Stream:
     """The stream of a header row. Raises ValueError, KeyError or struct.error for damaged rows."""
     stream = load_entries(store, sid, header, read_block)
@@ -31,7 +31,7 @@ def load_stream(
 
 
 def load_entries(
-    store: Store, sid: int, header: bytes, read_block: Callable[[Run, int], Block]
+    store: StoreView, sid: int, header: bytes, read_block: Callable[[Run, int], Block]
 ) -> Stream:
     """Only the entries of the stream of a header row, as of the last flush."""
     stream = Stream(sid, 0, b"", read_block)
@@ -44,23 +44,27 @@ def load_entries(
 
 
 def exchange_runs(
-    store: Store, streams: dict[int, Stream], cache: BlockCache, replaced: frozenset[int]
+    store: StoreView, streams: dict[int, Stream], cache: BlockCache, replaced: frozenset[int]
 ) -> Iterator[None]:
     """A merge has replaced these segments: let streams in memory read the new ones.
 
-    Stream by stream, copies of merged streams among them; until its turn comes a stream goes on
-    with the old ones.
+    Stream by stream, copies of merged streams among them, those also that are made meanwhile; until
+    its turn comes a stream goes on with the old ones.
     """
-    for sid in list(streams):
-        stream = streams.get(sid)
-        if stream is not None and stream.reads_any(replaced):
-            with contextlib.suppress(Corruption):  # who reads there next is told
-                for run in stream.replace_runs(_runs(store, stream), replaced):
-                    cache.adopt(run)
-        yield
+    sids = list(streams)
+    while sids:
+        for sid in sids:
+            stream = streams.get(sid)
+            if stream is not None and stream.reads_any(replaced):
+                with contextlib.suppress(Corruption):  # who reads there next is told
+                    for run in stream.replace_runs(_runs(store, stream), replaced):
+                        cache.adopt(run)
+            yield
+        newest = max(sids)
+        sids = [sid for sid in streams if sid > newest]
 
 
-def _runs(store: Store, stream: Stream) -> list[Run]:
+def _runs(store: StoreView, stream: Stream) -> list[Run]:
     """The runs of a stream, those of its bases first."""
     found: list[Run] = []
     start = 0
@@ -70,7 +74,7 @@ def _runs(store: Store, stream: Stream) -> list[Run]:
     return found + store.runs(stream.sid)
 
 
-def _load_groups(store: Store, stream: Stream) -> None:
+def _load_groups(store: StoreView, stream: Stream) -> None:
     groups: dict[int, Group] = {}
     for row_key, value in store.scan_rows(*rowkeys.sid_bounds(b"G", stream.sid)):
         group = Group.load(rowkeys.suffix(row_key), value)

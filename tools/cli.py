@@ -26,7 +26,9 @@ class Lazy(NamedTuple):
 
 COMMANDS = {
     "add": Lazy("tools.living.add", "add", "Add entries to a stream."),
+    "backup": Lazy("tools.care.backup", "backup", "Keep a copy of a running server's data."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
+    "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
     "cheat": Lazy("tools.living.cheat", "cheat", "Show the commands one needs."),
     "completion": Lazy(
@@ -38,8 +40,15 @@ COMMANDS = {
     "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
     "import": Lazy("tools.living.importing", "import_", "Read streams from lines of JSON."),
     "lag": Lazy("tools.living.lag", "lag", "Show how far behind each group is."),
+    "migrate": Lazy(
+        "tools.migrate.command",
+        "migrate",
+        "Move streams from Redis, Valkey, another respq or a file, and back.",
+    ),
     "pending": Lazy("tools.living.pending", "pending", "Show, claim, end pending entries."),
     "ping": Lazy("tools.living.ping", "ping", "Ask whether the server is there."),
+    "repair": Lazy("tools.care.repair", "repair", "Make a damaged data directory sound."),
+    "restore": Lazy("tools.care.backup", "restore", "Bring a backup back."),
     "serve": Lazy("tools.serve", "serve", "Run the server."),
     "stream": Lazy("tools.living.stream", "stream", "List, show and trim streams."),
     "tail": Lazy("tools.living.tail", "tail", "Print the newest entries of streams."),

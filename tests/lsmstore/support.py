@@ -196,14 +196,17 @@ def check_recovered(store: Store, frames: list[tuple[int, bytes]], progress: Pro
 def check_files(store: Store) -> None:
     """Nothing is missing and nothing is left over."""
     fs = simulated(store)
+    path = store.path
     segments = {f"{number:08d}.seg" for number in store._version.segments}
     rows = {f"{number:08d}.row" for number in store._version.row_files}
-    assert set(fs.listdir(f"{PATH}/seg")) == segments | rows
+    dictionaries = {f"{number:08d}.dict" for number in store._version.dictionaries}
+    assert set(fs.listdir(f"{path}/seg")) == segments | rows | dictionaries
     manifest = f"MANIFEST-{store._manifest.number:08d}"
-    assert set(fs.listdir(PATH)) == {"CURRENT", "LOCK", "seg", "wal", manifest}
+    names = {"CURRENT", "LOCK", "seg", "wal", manifest}
+    assert set(fs.listdir(path)) - {"checkpoints"} == names
     log = store._log
     files = {old.path for old in [*log._older, log._current]} | {s.path for s in log._spares}
-    assert {f"{PATH}/wal/{name}" for name in fs.listdir(f"{PATH}/wal")} == files
+    assert {f"{path}/wal/{name}" for name in fs.listdir(f"{path}/wal")} == files
 
 
 def simulated(store: Store) -> SimFS:

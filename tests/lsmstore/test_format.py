@@ -98,14 +98,16 @@ class Container:
     def __init__(self, path: Path, magic: bytes) -> None:
         self.data = path.read_bytes()
         self.number = int(path.stem)
-        header, footer = self.data[:40], self.data[-104:]
+        header, footer = self.data[:40], self.data[-120:]
         assert header[:8] == footer[-8:] == magic
         assert u64s(header[32:]) == [xxhash.xxh3_64_intdigest(header[:32], self.number)]
-        assert u64s(footer[88:96]) == [xxhash.xxh3_64_intdigest(footer[:88], self.number)]
-        offset, length, *rest = u64s(footer[:88])
+        assert u64s(footer[104:112]) == [xxhash.xxh3_64_intdigest(footer[:104], self.number)]
+        offset, length, *rest = u64s(footer[:104])
         self.counts = rest[:6]
         assert rest[6] == self.number
         self.index = self.frame(offset, length)
+        self.origin = self.frame(*rest[9:])
+        assert self.origin.startswith(b"ORIGIN1\n")
 
     def frame(self, offset: int, length: int) -> bytes:
         data = self.data[offset : offset + length]

@@ -355,6 +355,7 @@ class SimNode:
         clock: ManualClock | None = None,
         settings: dict[str, str] | None = None,
         merges: bool = True,
+        path: str = PATH,
     ) -> None:
         """``sync_on_thread``: as if syncs took long. ``slow_slices``: a flush takes many ticks."""
         self.fs = SimFS() if fs is None else fs
@@ -365,7 +366,7 @@ class SimNode:
         self.config = load(flags=flags)
         self.skin = SimSkin(None if seed is None else random.Random(seed))
         self.acknowledged_lsn = 0
-        self.store = Store.open(self.fs, PATH, options)
+        self.store = Store.open(self.fs, path, options)
         self.engine = Engine(
             self.store,
             self.config,

@@ -35,6 +35,13 @@ BUDGETS = {
             replace(SMALL, dictionary_bytes=0, frame_bytes=64, own_frame_bytes=64, merge_width=2),
             replace(SMALL, frame_bytes=65536, tier_bytes=100, directory_page_bytes=64),
             replace(SMALL, graduate_bytes=300, own_segment_bytes_max=700, row_files_max=2),
+            replace(
+                SMALL,
+                graduate_bytes=300,
+                own_frame_bytes=65536,
+                own_columns=False,
+                log_compressed_bytes_min=100,
+            ),
         ]
     ),
 }

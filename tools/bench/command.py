@@ -31,7 +31,25 @@ def chosen(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> fro
     return wanted or frozenset(NAMES)
 
 
-@click.command()
+class WithStore(click.Group):
+    """The benchmark beside redis-server, and ``store``, which is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The one subcommand."""
+        return ["store"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import it."""
+        if cmd_name != "store":
+            return None
+        from tools.bench.store.command import store
+
+        return store
+
+
+@click.group(
+    cls=WithStore, invoke_without_command=True, short_help="Measure respq beside redis-server."
+)
 @click.option("--rows", multiple=True, callback=chosen, help="Names of rows, with commas; all.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option(
@@ -54,7 +72,9 @@ def chosen(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> fro
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--calibrate", is_flag=True, help="redis-server on both sides: how level is it?")
 @click.option("--strict", is_flag=True, help=f"Exit with {MISSED} if a goal is missed.")
+@click.pass_context
 def bench(
+    context: click.Context,
     rows: frozenset[str],
     rounds: int,
     seconds: float,
@@ -66,7 +86,7 @@ def bench(
     calibrate: bool,
     strict: bool,
 ) -> None:
-    """Measure respq beside redis-server.
+    """Measure respq beside redis-server; with ``store``, its store beside other stores.
 
     Each row starts both servers afresh, with the same appendfsync, and loads them in turn: respq,
     redis, respq, redis and so on. Rows on what an option costs run a second respq that does without
@@ -75,6 +95,8 @@ def bench(
     marked client-bound: that server could have done more. Where other processes were busy, the
     ratio by processor time is the one to trust.
     """
+    if context.invoked_subcommand is not None:
+        return
     # The generator brings compiled modules; help does without them.
     from rich.console import Console
 

@@ -1,0 +1,326 @@
+"""respq repair: what is left is served again, what is lost is said, and nothing is deleted."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.care.stores import WORDY, copy_of, fill, fill_with_words, flip, on_disk, respq
+from tests.sim.dump import difference, dump
+from tests.sim.node import SimNode
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("repair") / "data"
+    node = on_disk(path)
+    fill(node, rounds=6)
+    node.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def state(closed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    node = on_disk(copy_of(closed, tmp_path_factory.mktemp("state") / "data"))
+    found = dump(node)
+    node.close()
+    return found
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file() and file.name != "LOCK"
+    }
+
+
+def repaired(path: Path) -> tuple[dict[str, Any], SimNode]:
+    """Show, then repair, then open; the account and a node on what it has become."""
+    before = contents(path)
+    status, out, err = respq("repair", str(path), "--json")
+    assert status == 1
+    assert "nothing was changed" in err
+    assert contents(path) == before
+    plan = json.loads(out)
+    status, out, err = respq("repair", str(path), "--yes", "--json")
+    account = json.loads(out)
+    assert status == 0, (account, err)
+    assert plan["losses"] == account["losses"]
+    after = contents(path)
+    kept = set(after.values())
+    for name, data in before.items():
+        if ".spare" not in name and name != "CURRENT":
+            assert data in kept, f"{name} was deleted"
+    assert Path(account["quarantine"], "report.txt").read_text().startswith("damage:\n")
+    assert json.loads(Path(account["quarantine"], "report.json").read_text()) == account
+    assert respq("check", str(path))[0] == 0
+    assert respq("repair", str(path)) == (0, "sound: there is nothing to repair\n", "")
+    node = on_disk(path)
+    node.check()
+    return account, node
+
+
+def goes_on(node: SimNode, path: Path) -> None:
+    """It takes writes, and keeps them."""
+    for key in ("orders", "events", "fresh"):
+        assert isinstance(node.call("XADD", key, "*", "f", "v"), bytes)
+    node.call("XREADGROUP", "GROUP", "g", "c", "STREAMS", "orders", ">")
+    node.flush()
+    before = dump(node)
+    node.close()
+    assert respq("check", str(path))[0] == 0
+    again = on_disk(path)
+    assert difference(before, dump(again)) == ""
+    again.close()
+
+
+@pytest.mark.parametrize("names", [["CURRENT"], ["MANIFEST-*"], ["CURRENT", "MANIFEST-*"]])
+def test_a_lost_manifest_costs_nothing(
+    closed: Path, state: dict[str, bytes], tmp_path: Path, names: list[str]
+) -> None:
+    path = copy_of(closed, tmp_path / "data")
+    for name in names:
+        for file in path.glob(name):
+            file.unlink()
+    account, node = repaired(path)
+    assert account["losses"] == []
+    found = difference(state, dump(node))
+    assert found == ""
+    goes_on(node, path)
+
+
+def test_a_damaged_manifest_costs_nothing(
+    closed: Path, state: dict[str, bytes], tmp_path: Path
+) -> None:
+    path = copy_of(closed, tmp_path / "data")
+    (manifest,) = path.glob("MANIFEST-*")
+    flip(manifest, 70)
+    account, node = repaired(path)
+    assert account["losses"] == []
+    assert difference(state, dump(node)) == ""
+    goes_on(node, path)
+
+
+def test_a_lost_manifest_with_dictionaries_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    node = on_disk(path, WORDY)
+    fill_with_words(node)
+    before = dump(node)
+    node.close()
+    assert len(list(path.glob("seg/*.dict"))) > 0
+    for file in path.glob("MANIFEST-*"):
+        file.unlink()
+    account, again = repaired(path)
+    assert account["losses"] == []
+    assert difference(before, dump(again)) == ""
+    goes_on(again, path)
+
+
+def entries(node: SimNode, key: str) -> dict[bytes, list[bytes]]:
+    return dict(node.call("XRANGE", key, "-", "+"))
+
+
+@pytest.fixture(scope="module")
+def all_entries(
+    closed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[bytes, list[bytes]]]:
+    node = on_disk(copy_of(closed, tmp_path_factory.mktemp("entries") / "data"))
+    found = {key: entries(node, key) for key in ("orders", "events", "small", "copy0", "copy1")}
+    node.close()
+    return found
+
+
+def spots(path: Path, pattern: str, n: int) -> list[tuple[Path, int]]:
+    """Some places in some files, header, footer and index among them."""
+    rng = random.Random(n)
+    found = []
+    for i, file in enumerate(sorted(path.glob(pattern))):
+        size = file.stat().st_size
+        found.append((file, rng.randrange(size)))
+        found.append((file, (3, size - 5, size - 60, size - 130)[i % 4]))
+    return rng.sample(found, min(n, len(found)))
+
+
+def test_a_damaged_segment_costs_its_blocks_alone(
+    closed: Path,
+    all_entries: dict[str, dict[bytes, list[bytes]]],
+    tmp_path: Path,
+) -> None:
+    """Wherever a bit flips: what is left is a part of what was, and what is not is told."""
+    lost_some = 0
+    for i, (file, offset) in enumerate(spots(closed, "seg/*.seg", 7)):
+        path = copy_of(closed, tmp_path / f"data{i}")
+        flip(path / file.relative_to(closed), offset, offset % 8)
+        account, node = repaired(path)
+        for key, before in all_entries.items():
+            after = entries(node, key)
+            assert after.items() <= before.items(), (file, offset)
+            told = sum(
+                loss["entries"]
+                for loss in account["losses"]
+                if loss["key"] == key and loss["what"] == "entries are lost"
+            )
+            assert len(before) - len(after) == told, (file, offset, account["losses"])
+            lost_some += told
+        pending = node.call("XPENDING", "orders", "g")
+        assert pending[0] > 0
+        goes_on(node, path)
+    assert lost_some > 0
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "cut"])
+def test_a_segment_that_is_gone_costs_what_it_held(
+    closed: Path,
+    all_entries: dict[str, dict[bytes, list[bytes]]],
+    tmp_path: Path,
+    how: str,
+) -> None:
+    for i, file in enumerate(sorted(closed.glob("seg/*.seg"))):
+        path = copy_of(closed, tmp_path / f"data{i}")
+        victim = path / file.relative_to(closed)
+        if how == "missing":
+            victim.rename(tmp_path / f"gone{i}")
+        elif how == "empty":
+            victim.write_bytes(b"")
+        else:
+            os.truncate(victim, victim.stat().st_size * 2 // 3)
+        account, node = repaired(path)
+        for key, before_entries in all_entries.items():
+            after = entries(node, key)
+            assert after.items() <= before_entries.items()
+            told = sum(loss["entries"] for loss in account["losses"] if loss["key"] == key)
+            assert len(before_entries) - len(after) == told
+        goes_on(node, path)
+
+
+def test_damaged_rows_cost_no_entry(
+    closed: Path,
+    all_entries: dict[str, dict[bytes, list[bytes]]],
+    tmp_path: Path,
+) -> None:
+    """Names may be lost, and groups; entries are found again, under a name that is told."""
+    for i, (file, offset) in enumerate(spots(closed, "seg/*.row", 6)):
+        path = copy_of(closed, tmp_path / f"data{i}")
+        flip(path / file.relative_to(closed), offset, offset % 8)
+        account, node = repaired(path)
+        keys = [key.decode() for key in node.call("KEYS", "*")]
+        found: set[bytes] = set()
+        for key in keys:
+            if node.call("TYPE", key) == b"stream":
+                for ident, fields in node.call("XRANGE", key, "-", "+"):
+                    found.add(ident + b" ".join(fields))
+        for key in ("orders", "events"):
+            wanted = {ident + b" ".join(fields) for ident, fields in all_entries[key].items()}
+            assert wanted <= found, (file, offset, account["losses"])
+        goes_on(node, path)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_row_files_that_are_gone_cost_names_and_no_entry(
+    closed: Path,
+    all_entries: dict[str, dict[bytes, list[bytes]]],
+    tmp_path: Path,
+    how: str,
+) -> None:
+    for victims in ([0], [-1], None):
+        path = copy_of(closed, tmp_path / f"data{victims}")
+        files = sorted(path.glob("seg/*.row"))
+        for file in files if victims is None else [files[victims[0]]]:
+            if how == "missing":
+                file.rename(tmp_path / f"gone{file.name}{victims}")
+            else:
+                file.write_bytes(b"")
+        account, node = repaired(path)
+        assert account["losses"]
+        found: set[bytes] = set()
+        for key in node.call("KEYS", "*"):
+            if node.call("TYPE", key) == b"stream":
+                found.update(ident for ident, _ in node.call("XRANGE", key, "-", "+"))
+        assert set(all_entries["orders"]) <= found
+        goes_on(node, path)
+
+
+def test_a_damaged_log_ends_before_its_damage(
+    closed: Path, state: dict[str, bytes], tmp_path: Path
+) -> None:
+    (file,) = closed.glob("wal/*.wal")
+    for i, offset in enumerate([50, 400, 2500]):
+        path = copy_of(closed, tmp_path / f"data{i}")
+        flip(path / file.relative_to(closed), offset, 2)
+        if respq("check", str(path))[0] == 0:
+            continue
+        account, node = repaired(path)
+        assert account["lost_records"]["readable"] > 0
+        assert account["lost_records"]["last_lsn"] >= account["lost_records"]["first_lsn"]
+        names = {entry["sid"] for entry in account["lost_records"]["streams"]}
+        assert names
+        assert node.store.next_lsn > account["lost_records"]["last_lsn"]
+        goes_on(node, path)
+
+
+def test_all_at_once(closed: Path, tmp_path: Path) -> None:
+    path = copy_of(closed, tmp_path / "data")
+    for file in [*path.glob("MANIFEST-*"), *path.glob("wal/*.wal"), *path.glob("seg/*")]:
+        flip(file, file.stat().st_size // 3, 1)
+    account, node = repaired(path)
+    assert len(account["findings"]) > 3
+    goes_on(node, path)
+
+
+def test_a_repair_that_was_interrupted_goes_on(
+    closed: Path, state: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every rename or link of the last part."""
+    from tools.care import mend
+
+    rename, link, unlink = os.rename, os.link, os.unlink
+    for crash_at in range(1, 40):
+        path = copy_of(closed, tmp_path / f"data{crash_at}")
+        for file in path.glob("MANIFEST-*"):
+            file.unlink()
+        done = 0
+
+        def crash(*arguments: str, call: Any, limit: int = crash_at, **more: Any) -> None:
+            nonlocal done
+            done += 1
+            if done == limit:
+                raise KeyboardInterrupt
+            call(*arguments, **more)
+
+        account = mend.Builder(str(path), lambda _bytes: None).build()
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "rename", lambda *a, **k: crash(*a, **k, call=rename))
+            patched.setattr(os, "link", lambda *a, **k: crash(*a, **k, call=link))
+            patched.setattr(os, "unlink", lambda *a, **k: crash(*a, **k, call=unlink))
+            try:
+                mend.put_in_place(str(path), account)
+            except KeyboardInterrupt:
+                finished = False
+            else:
+                finished = True
+        if not finished:
+            status, out, err = respq("repair", str(path))
+            assert status == 0, (out, err)
+        node = on_disk(path)
+        assert difference(state, dump(node)) == ""
+        node.close()
+        if finished:
+            assert crash_at > 5
+            return
+    raise AssertionError("it never ends")
+
+
+def test_a_store_that_is_open_is_left_alone(tmp_path: Path) -> None:
+    node = on_disk(tmp_path / "data")
+    node.call("SET", "k", "v")
+    status, out, err = respq("repair", str(tmp_path / "data"), "--yes")
+    assert (status, out) == (2, "")
+    assert "a server has" in err
+    node.close()
+    assert respq("repair", str(tmp_path), "--yes")[0] == 2

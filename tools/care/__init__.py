@@ -1,0 +1,1 @@
+"""The care of a store: check, repair, inspect, backup, restore."""
