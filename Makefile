@@ -57,6 +57,7 @@ kill: $(VENV)/stamp-dev
 docs: install
 	$(BIN)/python -m tools.settings_page > docs/settings.md
 	$(BIN)/python -m tools.commands_page > docs/commands.md
+	$(BIN)/python -m tools.living.cheat > docs/cheatsheet.md
 
 format: $(VENV)/stamp-dev
 	$(BIN)/ruff format .

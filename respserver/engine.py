@@ -181,14 +181,18 @@ class Engine:
 
     # ── start and stop ───────────────────────────────────────────────────────────────────────────
 
-    def recover(self) -> None:
-        """Apply what the log has beyond the last flush. Raises StorageError or RecordError."""
+    def recover(self, progress: Callable[[int], None] | None = None) -> None:
+        """Apply what the log has beyond the last flush, and tell ``progress`` how many percent of
+        the log have been read. Raises StorageError or RecordError.
+        """
         began_ms = self.clock.monotonic_ms()
         replay = Replay(self.keyspace)
         replayed_bytes = 0
         for first_lsn, payload in self.store.replay():
             self.recovered += replay.apply(first_lsn, payload)
             replayed_bytes += len(payload)
+            if progress is not None:
+                progress(self.store.replayed_percent)
         self.journal.base_lsn = self.store.next_lsn - 1
         self.journal.dirty.extend(self.keyspace.dirty_sink)
         self.keyspace.dirty_sink.clear()

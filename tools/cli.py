@@ -28,9 +28,17 @@ COMMANDS = {
     "add": Lazy("tools.living.add", "add", "Add entries to a stream."),
     "backup": Lazy("tools.care.backup", "backup", "Keep a copy of a running server's data."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
+    "cheat": Lazy("tools.living.cheat", "cheat", "Show the commands one needs."),
     "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
+    "completion": Lazy(
+        "tools.living.completion", "completion", "Print what makes a shell complete."
+    ),
+    "demo": Lazy("tools.living.demonstrate", "demo", "See a worker die and its work come back."),
+    "doctor": Lazy("tools.living.doctor", "doctor", "Find out what is wrong, and what helps."),
+    "export": Lazy("tools.living.export", "export", "Write streams as lines of JSON."),
     "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
+    "import": Lazy("tools.living.importing", "import_", "Read streams from lines of JSON."),
     "inspect": Lazy("tools.care.inspect", "inspect", "Tell what a stream is made of."),
     "lag": Lazy("tools.living.lag", "lag", "Show how far behind each group is."),
     "migrate": Lazy(
@@ -45,6 +53,7 @@ COMMANDS = {
     "serve": Lazy("tools.serve", "serve", "Run the server."),
     "stream": Lazy("tools.living.stream", "stream", "List, show and trim streams."),
     "tail": Lazy("tools.living.tail", "tail", "Print the newest entries of streams."),
+    "top": Lazy("tools.living.top", "top", "Watch the server and its groups live."),
     "work": Lazy("tools.living.work", "work", "Let a program work on entries, one each."),
 }
 

@@ -100,11 +100,17 @@ def place(url: str) -> str:
     return f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
 
 
+def is_local(url: str) -> bool:
+    """Whether a server is on this machine, as its URL tells."""
+    return url.startswith("unix:") or place(url).startswith(("127.", "localhost:", "::1:"))
+
+
 def unreachable(url: str, error: Exception) -> Unreachable:
     """What to say where a server cannot be talked to."""
     where = place(url)
-    here = url.startswith("unix:") or where.startswith(("127.", "localhost:", "::1:"))
-    try_next = "respq serve          starts a server" if here else "respq ping -u redis://HOST:PORT"
+    try_next = "respq ping -u redis://HOST:PORT"
+    if is_local(url):
+        try_next = "respq serve          starts a server"
     return Unreachable(f"cannot talk to {where}: {error}", try_next)
 
 
@@ -164,6 +170,11 @@ class Server:
         if self._about is None:
             self._about = info_fields(self.ask("INFO"))
         return self._about
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return is_local(self.url)
 
     @property
     def is_respq(self) -> bool:

@@ -21,7 +21,7 @@ from tests.respclient import Client
 from tools.cli import main
 
 ENTRY_ID = re.compile(r"\b1[78]\d{11}-\d+\b")
-AGE = re.compile(r"\b\d+ (ms|s|m|h|d|w)\b")
+AGE = re.compile(r"\b[\d.]+ (ms|s|m|h|d|w)\b")
 
 
 class Done(NamedTuple):

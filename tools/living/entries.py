@@ -40,18 +40,18 @@ def fields_to_json(pairs: Sequence[Pair]) -> Any:
     except UnicodeDecodeError:
         names = []
     if len(names) == len(pairs) == len(set(names)):
-        return {name: _item(value) for name, (_, value) in zip(names, pairs, strict=True)}
-    return [[_item(name), _item(value)] for name, value in pairs]
+        return {name: as_item(value) for name, (_, value) in zip(names, pairs, strict=True)}
+    return [[as_item(name), as_item(value)] for name, value in pairs]
 
 
 def fields_from_json(fields: Any) -> list[Pair]:
     """The pairs that JSON tells. Numbers are written as JSON writes them. Raises ValueError."""
     if isinstance(fields, dict):
-        pairs = [(name.encode(), _bytes(value)) for name, value in fields.items()]
+        pairs = [(name.encode(), as_bytes(value)) for name, value in fields.items()]
     elif isinstance(fields, list) and all(
         isinstance(pair, list) and len(pair) == 2 for pair in fields
     ):
-        pairs = [(_bytes(name), _bytes(value)) for name, value in fields]
+        pairs = [(as_bytes(name), as_bytes(value)) for name, value in fields]
     else:
         raise ValueError("fields must be an object, or a list of pairs")
     if not pairs:
@@ -59,14 +59,16 @@ def fields_from_json(fields: Any) -> list[Pair]:
     return pairs
 
 
-def _item(value: bytes) -> Any:
+def as_item(value: bytes) -> Any:
+    """A name or value for JSON."""
     try:
         return value.decode()
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(value).decode()}
 
 
-def _bytes(item: Any) -> bytes:
+def as_bytes(item: Any) -> bytes:
+    """What JSON tells of a name or value. Raises ValueError."""
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, int | float) and not isinstance(item, bool):

@@ -27,9 +27,9 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def print_json(told: Any) -> None:
+def print_json(told: Any, *, err: bool = False) -> None:
     """A line of JSON."""
-    click.echo(json.dumps(told, ensure_ascii=False))
+    click.echo(json.dumps(told, ensure_ascii=False), err=err)
 
 
 def columns(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> Table:

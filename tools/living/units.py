@@ -80,13 +80,15 @@ def id_age_ms(entry_id: str, now_ms: int) -> int | None:
 
 
 def age(milliseconds: int | None) -> str:
-    """A time span in one or two letters: ``850 ms``, ``9 m``, ``3 d``."""
+    """A time span in one unit: ``850 ms``, ``1.9 s``, ``9 m``, ``3 d``."""
     if milliseconds is None:
         return UNKNOWN
-    for unit in ("w", "d", "h", "m", "s"):
-        if milliseconds >= 2 * _UNIT_MS[unit] or (unit == "s" and milliseconds >= 1000):
-            return f"{milliseconds // _UNIT_MS[unit]} {unit}"
-    return f"{milliseconds} ms"
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    if milliseconds < 10_000:
+        return f"{milliseconds // 100 / 10:g} s"
+    unit = next((unit for unit in ("w", "d", "h", "m") if milliseconds >= 2 * _UNIT_MS[unit]), "s")
+    return f"{milliseconds // _UNIT_MS[unit]} {unit}"
 
 
 def count(number: int | None) -> str:
