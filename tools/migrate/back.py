@@ -14,7 +14,6 @@ from itertools import groupby
 from typing import Any, Final
 
 from streams.rdb.heads import GroupHead, StreamHead
-from tools.migrate.compare import name_of
 from tools.migrate.errors import Refused
 from tools.migrate.follow import info
 from tools.migrate.heads import HeadReader, Moment
@@ -23,7 +22,7 @@ from tools.migrate.progress import Progress
 from tools.migrate.scan import KEYS, databases, entry_wire
 from tools.migrate.source import Version
 from tools.migrate.target import OWN_KEY, Counts, Target
-from tools.migrate.wire import ID, entries_in, id_text
+from tools.migrate.wire import ID, entries_in, id_text, name_of
 
 PAYLOAD_BYTES: Final = 16 << 20
 PAGE: Final = 1000

@@ -22,7 +22,7 @@ from tools.migrate.link import CommandError
 from tools.migrate.progress import Progress
 from tools.migrate.proof import Proof, target_end
 from tools.migrate.target import Counts, Target
-from tools.migrate.wire import ID, id_text
+from tools.migrate.wire import ID, id_text, name_of
 
 REPLACE_HINT: Final = "--replace, if the target may be overwritten"
 Place = tuple[int, bytes]
@@ -193,5 +193,5 @@ class Loader:
 
 def differs(db: int, key: bytes, what: str) -> Refused:
     """The target has something else under a key."""
-    name = key.decode("utf-8", "backslashreplace")
+    name = name_of(key)
     return Refused(f"the target has another '{name}' in database {db}: {what}", REPLACE_HINT)

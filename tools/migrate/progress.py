@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tools.migrate.wire import name_of
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -59,7 +61,7 @@ class Progress:
 
     def begin(self, key: bytes) -> None:
         """A stream comes next."""
-        self._key = key.decode("utf-8", "backslashreplace")
+        self._key = name_of(key)
 
     def step(self, entries: int, n_bytes: int) -> None:
         """So much more has arrived; waits where that is too fast."""

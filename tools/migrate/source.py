@@ -70,7 +70,7 @@ def open_source(text: str, mode: str | None) -> Source:
 
 
 def _file(text: str, mode: str | None) -> File:
-    path = Path(text)
+    path = Path(text).resolve()
     if mode is not None:
         raise Refused(f"--mode {mode} is for a running server, and {text} is a file")
     if not path.exists():
