@@ -15,13 +15,13 @@ from tests.servers import Server
 SLOTS = ((0, 5460), (5461, 10922), (10923, 16383))
 
 
-def join(nodes: list[Server]) -> list[Client]:
-    """Make a cluster of the nodes."""
+def join(nodes: list[Server], buses: list[int]) -> list[Client]:
+    """Make a cluster of the nodes, which gossip at ``buses``."""
     clients = [node.connect() for node in nodes]
     for client, (first, last) in zip(clients, SLOTS, strict=True):
         assert client.call("CLUSTER", "ADDSLOTSRANGE", first, last) == b"OK"
-    for node in nodes[1:]:
-        clients[0].call("CLUSTER", "MEET", "127.0.0.1", node.port)
+    for node, bus in zip(nodes[1:], buses[1:], strict=True):
+        assert clients[0].call("CLUSTER", "MEET", "127.0.0.1", node.port, bus) == b"OK"
     for client in clients:
         while b"cluster_state:ok" not in client.call("CLUSTER", "INFO"):
             select.select([], [], [], 0.02)
@@ -43,15 +43,18 @@ def put(clients: list[Client], *words: str | int) -> Reply | object:
 
 @pytest.mark.parametrize("mode", ["follow", "scan"])
 def test_a_cluster(mode: str, tmp_path: pathlib.Path) -> None:
-    options = ("--cluster-enabled", "yes", "--cluster-port", "0", *delay_none())
-    nodes: list[Server] = []
-    for i in range(3):
-        bus = ("--cluster-port", str(servers.free_port()))
-        nodes.append(servers.redis(tmp_path / f"node{i}", 8, *options, *bus))
+    buses = [servers.free_port() for _ in SLOTS]
+    nodes = [
+        servers.redis(
+            *(tmp_path / f"node{i}", 8, "--cluster-enabled", "yes"),
+            *("--cluster-port", str(bus), *delay_none()),
+        )
+        for i, bus in enumerate(buses)
+    ]
     try:
         for node in nodes:
             node.start()
-        clients = join(nodes)
+        clients = join(nodes, buses)
         with servers.respq(tmp_path / "target") as target, target.connect() as ours:
             names = [f"stream{i}" for i in range(30)]
             for name in names:

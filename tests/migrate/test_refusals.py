@@ -93,6 +93,8 @@ def test_sides_that_are_not_what_they_should_be(tmp_path: pathlib.Path) -> None:
         for mode in ("follow", "scan"):
             done = migrate("run", let_in, "-u", url(target), "--mode", mode)
             one_line(done, 3, "the target has another 's'", "--replace")
+            again = migrate("run", let_in, "-u", url(target), "--mode", mode)
+            one_line(again, 3, "the target has another 's'", "--replace")
             assert ours.call("XRANGE", "s", "-", "+") == [[b"1-0", [b"f", b"other"]]]
             ours.call("DEL", "respq:migrate")
         ours.call("DEL", "s")
@@ -102,11 +104,12 @@ def test_sides_that_are_not_what_they_should_be(tmp_path: pathlib.Path) -> None:
         done = migrate("run", let_in, "-u", url(target), "--replace")
         assert done.code == 0
         assert ours.call("XLEN", "s") == 1
-        ours.call("SET", "respq:migrate", '{"source":"redis://a:1","mode":"scan","by":"x"}')
+        ours.call("SET", "respq:migrate", '{"source":"redis://a:1","by":"x","kind":"empty"}')
         one_line(migrate("run", let_in, "-u", url(target)), 3, "is being filled from redis://a:1")
 
 
-def test_a_beginning_that_is_there_is_gone_on_with(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("mode", ["follow", "scan"])
+def test_a_beginning_that_is_there_is_gone_on_with(mode: str, tmp_path: pathlib.Path) -> None:
     """A target that has the same, or the beginning of it, is no conflict."""
     with (
         servers.redis(tmp_path / "source", 8, *delay_none()) as source,
@@ -119,9 +122,14 @@ def test_a_beginning_that_is_there_is_gone_on_with(tmp_path: pathlib.Path) -> No
             if i < 2000:
                 ours.call("XADD", "s", f"{i}-0", "f", "v")
         ours.call("SET", "mine", "stays")
-        done = migrate("run", url(source), "-u", url(target), "--json")
+        theirs.call("SET", "k", "v")
+        words = ["run", url(source), "-u", url(target), "--mode", mode, "--json"]
+        done = migrate(*words)
         assert done.code == 0
         assert (done.json["proven"], done.json["entries"]) == (1999, 1000)
+        theirs.call("DEL", "k")
+        ours.call("DEL", "respq:migrate:offset")
+        assert migrate(*words).code == 0
         assert ours.call("GET", "mine") == b"stays"
         verdict = migrate("verify", url(source), "-u", url(target))
         assert verdict.code == 1

@@ -213,6 +213,8 @@ class Applier:
     def _after_clearing(self, command: bytes, name: bytes) -> None:
         """Databases were emptied or swapped: our own marks stay in database 0."""
         if not self._alone:
+            self.target.settle()
+            self.target.call(0, "DEL", OWN_KEY + self._mark)
             raise Refused(
                 f"{name.decode()} on one primary of a cluster: the target must be made anew",
                 "run it again: what differs is found and repaired",

@@ -128,6 +128,7 @@ class Link:
         address = self.address
         if address.path:
             link = socket.socket(socket.AF_UNIX)
+            OPEN.add(link)
             link.settimeout(CONNECT_TIMEOUT_S)
             link.connect(address.path)
         else:

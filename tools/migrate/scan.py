@@ -74,15 +74,14 @@ class Scanner:
         self._gentle = Gentle()
         self.paused = False
         self.passes = 0
-        self.changed = 0
-        """Keys that the latest pass found changed."""
 
-    def run(self) -> None:
-        """One pass over all keys."""
+    def run(self) -> set[Place]:
+        """One pass over all keys; which there were."""
         self.progress.phase = "scan" if self.passes == 0 else "tail"
-        self.changed = 0
         seen: set[Place] = set()
-        for db in databases(self.link):
+        dbs = databases(self.link)
+        self.progress.done, self.progress.size = 0, sum(dbs.values())
+        for db in dbs:
             self._select(db)
             for keys in self._keys():
                 kinds = self.link.pipeline([["TYPE", key] for key in keys])
@@ -91,19 +90,18 @@ class Scanner:
                 for key in streams:
                     seen.add((db, key))
                     self.stream(db, key)
+                    self.progress.done += 1
                 seen.update((db, key) for key in strings)
+                self.progress.done += len(keys) - len(streams)
                 self._strings(db, strings)
                 for key, kind in zip(keys, kinds, strict=True):
                     if kind not in (b"stream", b"string", b"none") and not self.passes:
                         self.counts.add_other(kind.decode(), key)
         self.target.settle()
-        if self._alone and (self.passes or self._policy.owned):
-            self._drop_others(seen)
         self.passes += 1
-        self._policy.owned = True
-        self._policy.fresh = False
         if self._heads.torn and not self.paused:
             self.counts.note("pending rows of large groups are exact once writers were paused")
+        return seen
 
     def _select(self, db: int) -> None:
         if self._alone or db:
@@ -128,7 +126,7 @@ class Scanner:
                 self._stream(db, key)
                 return
             except Conflict as conflict:
-                if not (self._policy.owned or self._policy.replace):
+                if not (self._policy.owned or self._policy.replace or (db, key) in self._ends):
                     raise differs(db, key, str(conflict)) from None
                 self.target.call(db, "DEL", key)
                 self._ends.pop((db, key), None)
@@ -231,10 +229,10 @@ class Scanner:
             end = upto if last is None or n < WINDOW_ENTRIES or last > upto else last
             if end == upto and last is not None and last > upto:
                 ours = b"".join([entry for id, entry in entries_in(ours) if id <= upto])
-            _, theirs, _ = self.target.entries(db, "XRANGE", key, start, id_text(end))
+            held, theirs, _ = self.target.entries(db, "XRANGE", key, start, id_text(end))
             if ours != theirs:
                 self._reconcile(db, key, ours, theirs, delete=delete)
-            self.counts.proven += n
+            self.counts.proven += held
             at, start = end, f"({id_text(end)}"
 
     def _reconcile(self, db: int, key: bytes, ours: bytes, theirs: bytes, *, delete: bool) -> None:
@@ -268,7 +266,6 @@ class Scanner:
             self.counts.streams += 1
         if len(payload) < 1024:
             self._texts[db, key] = (payload, moment.expires_ms)
-        self.changed += 1
 
     def _policy_of(self, key: bytes, group: bytes) -> None:
         told = self.link.ask("XQ.GROUP", "GET", key, group)
@@ -293,8 +290,8 @@ class Scanner:
             kept = hash(value)
             if before is not None and before[0] == kept and abs(before[1] - expires_ms) < 5:
                 continue
-            self.changed += 1
-            if not self._policy.fresh and not self._policy.owned and not self._policy.replace:
+            policy = self._policy
+            if before is None and not (policy.fresh or policy.owned or policy.replace):
                 held = self.target.ask(db, "GET", key)
                 if isinstance(held, CommandError) or held not in (None, value):
                     raise differs(db, key, "it holds something else")
@@ -305,20 +302,6 @@ class Scanner:
             self._texts[db, key] = (kept, expires_ms)
             if not self.passes:
                 self.counts.strings += 1
-
-    def _drop_others(self, seen: set[Place]) -> None:
-        for db in self.target.dbs():
-            cursor = b"0"
-            while True:
-                cursor, keys = self.target.call(db, "SCAN", cursor, "COUNT", 1000)
-                for key in keys:
-                    if (db, key) not in seen and not (db == 0 and key.startswith(OWN_KEY)):
-                        self.target.push("DEL", key)
-                        self._ends.pop((db, key), None)
-                        self.changed += 1
-                self.target.settle()
-                if cursor == b"0":
-                    break
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
@@ -332,6 +315,12 @@ class Scanner:
         ids = [id_text(self._ends[place]) for place in streams]
         keys = [key for _, key in streams]
         self.link.ask("XREAD", "COUNT", 1, "BLOCK", int(seconds * 1000), "STREAMS", *keys, *ids)
+
+    def forget(self, gone: set[Place]) -> None:
+        """These keys were deleted from the target."""
+        for place in gone:
+            self._ends.pop(place, None)
+            self._texts.pop(place, None)
 
     def close(self) -> None:
         """Leave."""
@@ -375,6 +364,10 @@ def entry_wire(id: bytes, fields: list[bytes]) -> bytes:
     return b"*2\r\n$%d\r\n%b\r\n*%d\r\n%b" % (len(id), id, len(fields), body)
 
 
-def databases(link: Link) -> list[int]:
-    """The databases that have keys."""
-    return [int(name[2:]) for name in info(link, "keyspace") if name.startswith("db")]
+def databases(link: Link) -> dict[int, int]:
+    """The databases that have keys, and how many."""
+    return {
+        int(name[2:]): int(told.split(",")[0].removeprefix("keys="))
+        for name, told in info(link, "keyspace").items()
+        if name.startswith("db")
+    }
