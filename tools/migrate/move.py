@@ -22,7 +22,7 @@ from tools.migrate.link import Address, CommandError, Link
 from tools.migrate.loader import Loader, Place, drop
 from tools.migrate.owner import Owned
 from tools.migrate.progress import Progress
-from tools.migrate.scan import Scanner, true_heads
+from tools.migrate.scan import TORN, Scanner, true_heads
 from tools.migrate.source import PAUSE_WRITE_SINCE, File, Live, Source
 from tools.migrate.takeover import Listener, own_host, take_over
 from tools.migrate.target import Counts
@@ -247,6 +247,8 @@ class Move:
         self._true_heads()
         for scanner in self._scanners:
             scanner.paused = True
+        if TORN in self.counts.notes:
+            self.counts.notes.remove(TORN)
         if self._scanners:
             self._pass()
         self.target.settle()
@@ -259,8 +261,8 @@ class Move:
                 follower.control, self.target, stop_s, alone=len(self._followers) == 1
             ):
                 self.counts.note(
-                    "not all heads were read again: some counts of history reads, times of"
-                    " consumers and (7.0) entries-read are those that a replica knows"
+                    "large groups were not read again: their counts of history reads and times of"
+                    " consumers are those that a replica knows"
                 )
 
     def close(self) -> None:

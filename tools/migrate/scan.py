@@ -18,7 +18,7 @@ from typing import Any, Final
 from streams.rdb.headwriter import head_payload
 from tools.migrate.errors import Conflict, Differs, Refused
 from tools.migrate.follow import info
-from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment
+from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment, pairs
 from tools.migrate.link import Address, CommandError, Link, Word
 from tools.migrate.loader import Place, Policy, differs
 from tools.migrate.progress import Progress
@@ -30,6 +30,9 @@ PAGE_ENTRIES: Final = 1000
 WINDOW_ENTRIES: Final = 1024
 KEYS: Final = 500
 TRIES_MAX: Final = 10
+ROWS_PER_S: Final = 300_000
+"""Pending rows that are certainly read and loaded in a second."""
+TORN: Final = "pending rows of large groups are exact once writers are paused (cutover)"
 SLOW_S: Final = 0.002
 REST_MAX_S: Final = 0.5
 
@@ -100,7 +103,7 @@ class Scanner:
         self.target.settle()
         self.passes += 1
         if self._heads.torn and not self.paused:
-            self.counts.note("pending rows of large groups are exact once writers were paused")
+            self.counts.note(TORN)
         return seen
 
     def _select(self, db: int) -> None:
@@ -331,8 +334,10 @@ class Scanner:
 def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> bool:
     """Load the heads of all streams with groups, as the source itself knows them.
 
-    REQUIRES: nobody writes, and the target has all entries. False if time ran out.
+    REQUIRES: nobody writes, and the target has all entries. False if time did not suffice for some:
+    of these, what groups have read and which consumers they have.
     """
+    is_whole = True
     heads = HeadReader(link, exact=False)
     for db in databases(link):
         if alone:
@@ -345,8 +350,11 @@ def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> boo
             for key, found in zip(keys, groups, strict=True):
                 if not found or isinstance(found, CommandError):
                     continue
-                if time.monotonic() > stop_s:
-                    return False
+                rows = sum(pairs(group)[b"pending"] for group in found)
+                if rows > (stop_s - time.monotonic()) * ROWS_PER_S:
+                    is_whole = False
+                    _true_groups(link, target, key, found)
+                    continue
                 moment = heads.moment(key, None)
                 if moment is not None and moment.head is not None:
                     target.push("XQ.LOADHEAD", key, head_payload(moment.head))
@@ -355,7 +363,16 @@ def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> boo
     if alone:
         link.call("SELECT", 0)
     target.settle()
-    return True
+    return is_whole
+
+
+def _true_groups(link: Link, target: Target, key: bytes, groups: list[Any]) -> None:
+    for group in map(pairs, groups):
+        name, read = group[b"name"], group.get(b"entries-read")
+        words = ["ENTRIESREAD", read] if read is not None else []
+        target.push("XGROUP", "SETID", key, name, group[b"last-delivered-id"], *words)
+        for one in map(pairs, link.call("XINFO", "CONSUMERS", key, name)):
+            target.push("XGROUP", "CREATECONSUMER", key, name, one[b"name"])
 
 
 def entry_wire(id: bytes, fields: list[bytes]) -> bytes:
