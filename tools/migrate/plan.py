@@ -11,13 +11,13 @@ from rich.table import Table
 from streams.rdb.file import OtherValue, RdbFile, StreamValue, StringValue
 from streams.rdb.reader import RdbError
 from tools.migrate import aof
-from tools.migrate.compare import name_of
 from tools.migrate.errors import MigrateError, Refused
 from tools.migrate.heads import pairs
 from tools.migrate.link import Address, CommandError, Link
 from tools.migrate.scan import KEYS, databases
 from tools.migrate.source import File, Source
 from tools.migrate.target import OWN_KEY, Target
+from tools.migrate.wire import name_of
 
 ENTRIES_PER_S: Final = {"file": 200_000, "takeover": 150_000, "follow": 150_000, "scan": 150_000}
 FIGURES: Final = ("entries", "bytes", "groups", "pending", "deleted")

@@ -57,6 +57,8 @@ class Replica:
         self._left = -1
         """Bytes of the snapshot still to come; -1: up to a mark."""
         self._mark = b""
+        self.snapshot_bytes = 0
+        """How long the snapshot is; 0: the source does not say."""
         self._told = time.monotonic()
         self.acked = 0
         """What the source may be told that we have."""
@@ -99,7 +101,7 @@ class Replica:
         if head.startswith(b"$EOF:"):
             self._mark = head[5:]
         else:
-            self._left = int(head[1:])
+            self._left = self.snapshot_bytes = int(head[1:])
         return False
 
     def snapshot(self) -> RdbFile:

@@ -9,6 +9,12 @@ from streams.rdb.rows import Node
 ID = tuple[int, int]
 
 
+def name_of(text: bytes) -> str:
+    """A name as it is shown."""
+    shown = text.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
 def id_text(id: ID) -> str:
     """An ID as it is written."""
     return f"{id[0]}-{id[1]}"
