@@ -35,8 +35,9 @@ FIGURES = {
     "sizes": {f"{shape}-{state}": PEERS for shape in shapes.SHAPES for state in ("hot", "sealed")},
     "flights": {"flights-hot": PEERS, "flights-sealed": PEERS},
     "amplification": {
-        f"amplification-{shape}": {"rocksdict snappy", "rocksdict zstd", "redis AOF"}
+        f"amplification-{shape}-{setting}": {"rocksdict snappy", "rocksdict zstd", "redis AOF"}
         for shape in shapes.SHAPES
+        for setting in ("yes", "no")
     },
     "appends": {f"appends-{group}": {"rocksdict snappy", "plyvel"} for group in (64, 512)},
     "range": {
