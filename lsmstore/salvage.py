@@ -46,7 +46,7 @@ from lsmstore.survey import RowSurvey, SegmentSurvey
 from lsmstore.version import RowFileMeta, SegmentMeta
 
 U64_MAX: Final = (1 << 64) - 1
-CODEC: Final = re.compile(rb"[\x00\x01][\x00-\x1f]\x00\x00")
+CODEC: Final = re.compile(rb"[\x00-\x02][\x00-\x1f]\x00\x00")
 CODEC_AT: Final = 12
 FIELD: Final = b"*2\r\n$4\r\nlost\r\n$0\r\n\r\n"
 FILLER_ENTRIES: Final = 512
