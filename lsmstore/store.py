@@ -421,27 +421,6 @@ class Store(StoreView):
 
     # -- looking at it --------------------------------------------------------------------------
 
-    @property
-    def bytes_written(self) -> int:
-        """All that was written since the store was opened."""
-        return (
-            self._log.bytes_written
-            + self.flush_bytes
-            + self.compaction_written_bytes
-            + self._manifest.bytes_written
-        )
-
-    @property
-    def amplification(self) -> float:
-        """Bytes written for a byte of records."""
-        return self.bytes_written / max(self._log.record_bytes, 1)
-
-    @property
-    def sync_times(self) -> dict[int, int]:
-        """How many syncs of the log took less than so many microseconds, and not less than half."""
-        counts = enumerate(self._log.syncs_below_us)
-        return {1 << i: count for i, count in counts if count}
-
     def stats(self) -> dict[str, int]:
         """Figures for INFO."""
         log, files, segments = self._log, self._files, self._version.segments
@@ -452,7 +431,6 @@ class Store(StoreView):
             "synced_lsn": log.synced_lsn,
             "log_frames": log.frames,
             "log_bytes_written": log.bytes_written,
-            "log_record_bytes": log.record_bytes,
             "log_files": log.file_count,
             "log_bytes_on_disk": log.bytes_on_disk,
             "log_room": log.log_room,

@@ -136,8 +136,6 @@ class Engine:
         self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._stalled: set[int] = set()
-        self.stalls = 0
-        """Ticks whose clients had to wait because flushes were behind."""
         self._timer_ms: int | None = None
         self.releaser = releaser(store, config, clock, skin, self._write, self._fail)
         self.expiry = Expiry(
@@ -338,7 +336,6 @@ class Engine:
             self.releaser.release(dirty)
             self.upkeep.step()  # before anybody goes on: it may write what is in the log, no more
             if self.upkeep.is_behind:
-                self.stalls += 1
                 for session in dirty:
                     self.input_waits(session)
             for session in self.kernel.take_unfinished():
@@ -571,7 +568,6 @@ class Engine:
             "pending_bytes": sum(group.pending.bytes_used for group in groups),
             "memtable_bytes": self.journal.memtable_bytes,
             "memtable_flushes": self.upkeep.flushes,
-            "memtable_stalls": self.stalls,
             "compaction_failures": self.upkeep.compacting.failures,
             "block_cache_bytes": self.keyspace.cache.held_bytes,
             "block_cache_loads": self.keyspace.cache.loads,

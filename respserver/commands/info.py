@@ -295,11 +295,6 @@ def streams_section(call: Call) -> Iterable[Line]:
             yield "pending_bytes_per_entry", f"{per_entry:.2f}"
         elif name == "compaction_failures":
             yield "compaction_last_error", " ".join(call.server.compaction_error.split())
-        elif name == "log_sync_us":
-            times = call.server.store.sync_times.items()
-            yield "log_syncs_below_us", ",".join([f"{us}={count}" for us, count in times])
-        elif name == "compaction_debt_bytes":
-            yield "write_amplification", f"{call.server.store.amplification:.2f}"
 
 
 SECTIONS: Final[dict[str, Callable[[Call], Iterable[Line]]]] = {
