@@ -43,6 +43,7 @@ from lsmstore.logfile import (
     write_head,
 )
 from lsmstore.options import StoreOptions
+from lsmstore.synctimes import SyncTimes
 
 PAGE_BYTES: Final = 4096
 OVERHEAD_BYTES: Final = 2 * HEADER_BYTES  # of the frame itself and of a marker after it
@@ -139,7 +140,7 @@ class Log:
         self.frames = 0
         self.bytes_written = 0
         self.syncs = 0
-        self.sync_ns = 0
+        self.sync_times = SyncTimes()
         self._count_spares()
         self._begin_file(head, self._take_spare(0) or self._reserve(self._next_bytes))
         self._sync_everything()
@@ -438,4 +439,4 @@ class Log:
             old.synced = old.head_synced = True
         current.head_synced = True
         self.synced_lsn = max(self.synced_lsn, target)
-        self.sync_ns += time.perf_counter_ns() - started
+        self.sync_times.add(time.perf_counter_ns() - started)

@@ -335,7 +335,7 @@ class Engine:
             dirty = self.kernel.take_dirty()
             self.releaser.release(dirty)
             self.upkeep.step()  # before anybody goes on: it may write what is in the log, no more
-            if self.upkeep.is_behind:
+            if self.upkeep.note_stall():
                 for session in dirty:
                     self.input_waits(session)
             for session in self.kernel.take_unfinished():
@@ -568,6 +568,10 @@ class Engine:
             "pending_bytes": sum(group.pending.bytes_used for group in groups),
             "memtable_bytes": self.journal.memtable_bytes,
             "memtable_flushes": self.upkeep.flushes,
+            "write_stalls": self.upkeep.stalls,
+            "write_stalls_ms": self.upkeep.stalled_ms,
+            "checkpoint_failures": self.checkpoints.failures,
+            "checkpoint_loop_us": self.checkpoints.last_us,
             "compaction_failures": self.upkeep.compacting.failures,
             "block_cache_bytes": self.keyspace.cache.held_bytes,
             "block_cache_loads": self.keyspace.cache.loads,

@@ -117,13 +117,13 @@ class Crashes:
         again: list[SimFS] = []
         if choice < 0.2:
             self.crash_while_opening(disk, policy, again)
-        node = self.open(disk, merges=choice > 0.8)
+        node = self.open(disk, merges=choice > 0.9)
         disk.hook = None
         lsn = self.recovered[disk_found] = self.same_moment(node, told)
         for other in again:
             # more may be found: a file whose new name was lost may get it by the first recovery
             assert self.same_moment(self.open(other), told) >= lsn, "a second crash took something"
-        if choice > 0.8:
+        if choice > 0.9:
             self.go_on(node)
 
     def check_copies(self, disk: SimFS) -> None:
