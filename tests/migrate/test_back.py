@@ -23,7 +23,7 @@ def test_there_and_back(
 ) -> None:
     if by_commands:
         monkeypatch.setattr(back, "PAYLOAD_BYTES", 0)
-        monkeypatch.setattr(back, "PAGE", 7)
+        monkeypatch.setattr(back, "PAGE", 64)
     with (
         servers.redis(tmp_path / "source", version, *delay_none()) as source,
         servers.respq(tmp_path / "middle", presents=servers.REDIS_8_VERSION) as middle,
@@ -86,6 +86,12 @@ def test_what_a_server_has_no_place_for_is_said_or_brought(tmp_path: pathlib.Pat
             assert there.call("XPENDING", "s", "g", "-", "+", 9)[0][1] == b""
             assert there.call("XADD", "s", "IDMP", "p", "i3", "*", "f", "v") == ids[2]
         assert migrate("verify", url(one), "-u", url(three)).code == 0
+        client.call("XACK", "s", "g", ids[1])
+        done = migrate("cutover", url(one), "-u", url(three))
+        assert done.code == 0, done
+        assert "its writers wait" in done.out
+        assert third.call("XQ.HEAD", "s") == client.call("XQ.HEAD", "s")
+        client.call("CLIENT", "UNPAUSE")
         third.call("XACK", "s", "g", ids[4])
         verdict = migrate("verify", url(one), "-u", url(three))
         assert verdict.code == 1

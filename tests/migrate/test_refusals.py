@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+import random
+import subprocess
 
 import pytest
 
 from tests import servers
 from tests.migrate.support import Done, delay_none, migrate, url
 from tests.servers import free_port
+from tests.wire.test_refusals import mounted
 
 
 def one_line(done: Done, code: int, *words: str) -> None:
@@ -136,17 +139,25 @@ def test_a_beginning_that_is_there_is_gone_on_with(mode: str, tmp_path: pathlib.
         assert "mine: the source does not have it" in verdict.out
 
 
-def test_a_target_whose_disk_is_full(tmp_path: pathlib.Path) -> None:
-    """The log cannot grow beyond what the file system takes; the migrator says so, and goes on."""
+@pytest.mark.parametrize("mode", ["follow", "scan"])
+def test_a_target_whose_disk_is_full(mode: str, tmp_path: pathlib.Path) -> None:
+    """It says so, and goes on once there is room."""
     with (
+        mounted(tmp_path / "disk", "size=24m") as disk,
         servers.redis(tmp_path / "source", 8, *delay_none()) as source,
-        servers.respq(tmp_path / "target", "--memory-budget", "32mb") as target,
+        servers.respq(disk / "target", log_folder=tmp_path) as target,
         source.connect() as theirs,
+        target.connect() as ours,
     ):
-        theirs.call("XADD", "s", "1-0", "f", "v")
-        theirs.call("XGROUP", "CREATE", "s", "g", 0)
-        # a head that the target has no memory for stands in for whatever it has no room for
-        theirs.call("CONFIG", "SET", "proto-max-bulk-len", 600 << 20)
-        theirs.call("XADD", "s", "2-0", "f", "x" * (40 << 20))
-        done = migrate("run", url(source), "-u", url(target))
-        assert done.code in (0, 3), done
+        chance = random.Random(1)
+        for i in range(400):
+            theirs.call("XADD", "s", f"{i + 1}-0", "f", chance.randbytes(100_000))
+        words = ["run", url(source), "-u", url(target), "--mode", mode]
+        done = migrate(*words)
+        one_line(done, 3, "takes no more", "give it room")
+        assert 0 < ours.call("XLEN", "s") < 400
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        done = migrate(*words)
+        assert done.code == 0, done
+        assert migrate("verify", url(source), "-u", url(target)).code == 0
+        target.stop()

@@ -22,7 +22,7 @@ from tools.migrate.progress import Progress
 from tools.migrate.scan import KEYS, databases, entry_wire
 from tools.migrate.source import Version
 from tools.migrate.target import OWN_KEY, Counts, Target
-from tools.migrate.wire import ID, entries_in, id_text, name_of
+from tools.migrate.wire import ID, PageSize, entries_in, id_text, name_of
 
 PAYLOAD_BYTES: Final = 16 << 20
 PAGE: Final = 1000
@@ -195,10 +195,14 @@ class Back:
 
     def _pages(self, key: bytes, upto: ID) -> Iterator[list[tuple[ID, bytes]]]:
         start = "-"
+        size = PageSize(PAGE)
         while True:
-            n, wire, last = self.source.entries("XRANGE", key, start, id_text(upto), "COUNT", PAGE)
+            n, wire, last = self.source.entries(
+                "XRANGE", key, start, id_text(upto), "COUNT", size.entries
+            )
             if last is None:
                 return
+            size.after(n, len(wire))
             yield entries_in(wire)
             self.counts.entries += n
             self._progress.step(n, len(wire))

@@ -145,6 +145,7 @@ class Move:
             follower.replica.keep_alive()
 
     def _scan(self, source: Live, follow: Stop | None) -> None:
+        self._owned.drop_offsets()  # from now on the target is elsewhere
         for address in source.primaries:
             self._scanners.append(
                 Scanner(
@@ -182,6 +183,11 @@ class Move:
         """End it: the source takes no writes any more, and the target has everything."""
         if not isinstance(self.source, Live):
             raise Refused("a file is moved by run alone; there is nobody to cut over from")
+        if self.source.role != "master":
+            raise Refused(
+                f"{self.source} is a replica: its primary's writers have to be stopped",
+                "respq migrate cutover with the URL of its primary",
+            )
         if self.source.mode == "takeover":
             assert self._listener is not None
             follower = self._followers[0]
@@ -218,7 +224,7 @@ class Move:
                     fenced.append(control)
             self._bring_the_last()
             for control in controls:
-                if can_pause:
+                if can_pause and not source.is_respq:
                     fence(control)
                     fenced.append(control)
         except BaseException:
@@ -229,7 +235,7 @@ class Move:
             raise
         gap_s = time.monotonic() - began_s
         for control in controls:
-            if can_pause:
+            if can_pause and not source.is_respq:
                 control.ask("CLIENT", "UNPAUSE")
             control.close()
         undo = "; ".join(
@@ -238,6 +244,7 @@ class Move:
         )
         how = "the source was paused, drained and fenced (min-replicas-to-write: NOREPLICAS)"
         if source.is_respq:
+            undo = f"respq cli -u {source} CLIENT UNPAUSE"
             how = f"the source was paused and drained; its writers wait for {PAUSE_MS // 1000} s"
         return CutOver(gap_s, how, undo)
 

@@ -92,6 +92,12 @@ class Owned:
         if isinstance(done, CommandError) or isinstance(done[0], CommandError):
             raise Refused(f"the target {self.target.address} takes nothing: {done}")
 
+    def drop_offsets(self) -> None:
+        """Forget how far a replication stream was followed."""
+        for key in self.target.own_keys():
+            if key != OWN_KEY:
+                self.target.call(0, "DEL", key)
+
     def leave(self) -> None:
         """The migration is over for good: nothing of it stays."""
         self.target.drop_marks()

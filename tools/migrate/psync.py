@@ -13,6 +13,7 @@ Handshake: PING, REPLCONF listening-port, REPLCONF capa eof capa psync2, ``PSYNC
 from __future__ import annotations
 
 import select
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -162,7 +163,10 @@ class Replica:
             found = bytes(self._data)
             self._data.clear()
             return found
-        ready, _, _ = select.select([self._link.socket], [], [], seconds)
+        link = self._link.socket
+        if isinstance(link, ssl.SSLSocket) and link.pending():
+            return self._link.receive(1 << 20)
+        ready, _, _ = select.select([link], [], [], seconds)
         return self._link.receive(1 << 20) if ready else b""
 
     def keep_alive(self) -> None:

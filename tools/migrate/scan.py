@@ -24,7 +24,7 @@ from tools.migrate.loader import Place, Policy, differs
 from tools.migrate.progress import Progress
 from tools.migrate.proof import DELETE_MAX, target_end
 from tools.migrate.target import OWN_KEY, Counts, Target
-from tools.migrate.wire import ID, entries_in, id_text
+from tools.migrate.wire import ID, PageSize, entries_in, id_text
 
 PAGE_ENTRIES: Final = 1000
 WINDOW_ENTRIES: Final = 1024
@@ -75,6 +75,7 @@ class Scanner:
         self._ends: dict[Place, ID] = {}
         self._texts: dict[Place, tuple[Any, int]] = {}
         self._gentle = Gentle()
+        self._size = PageSize(PAGE_ENTRIES)
         self.paused = False
         self.passes = 0
 
@@ -124,6 +125,7 @@ class Scanner:
     def stream(self, db: int, key: bytes) -> None:
         """Bring one stream up to now."""
         self.progress.begin(key)
+        self._size = PageSize(PAGE_ENTRIES)
         for tries in range(TRIES_MAX):
             try:
                 self._stream(db, key)
@@ -178,14 +180,16 @@ class Scanner:
         began_s = time.monotonic()
         start = "-" if last == (0, 0) else f"({id_text(last)}"
         try:
-            n, wire, end = self.link.entries("XRANGE", key, start, "+", "COUNT", PAGE_ENTRIES)
+            asked = self._size.entries
+            n, wire, end = self.link.entries("XRANGE", key, start, "+", "COUNT", asked)
         except CommandError as error:
             raise Conflict(db, key, str(error)) from None
         self._gentle.after(time.monotonic() - began_s)
         if end is None:
             return last, False
         self._load(db, key, last, wire, n)
-        return end, n == PAGE_ENTRIES
+        self._size.after(n, len(wire))
+        return end, n == asked
 
     def _load(self, db: int, key: bytes, after: ID, wire: bytes, n: int) -> None:
         def landed(reply: Any) -> None:
@@ -227,9 +231,12 @@ class Scanner:
     def _windows(self, db: int, key: bytes, upto: ID, *, delete: bool) -> None:
         """Hold all entries up to ``upto`` against the source. Raises Conflict."""
         start, at = "-", (0, 0)
+        size = PageSize(WINDOW_ENTRIES)
         while at < upto:
-            n, ours, last = self.link.entries("XRANGE", key, start, "+", "COUNT", WINDOW_ENTRIES)
-            end = upto if last is None or n < WINDOW_ENTRIES or last > upto else last
+            asked = size.entries
+            n, ours, last = self.link.entries("XRANGE", key, start, "+", "COUNT", asked)
+            size.after(n, len(ours))
+            end = upto if last is None or n < asked or last > upto else last
             if end == upto and last is not None and last > upto:
                 ours = b"".join([entry for id, entry in entries_in(ours) if id <= upto])
             held, theirs, _ = self.target.entries(db, "XRANGE", key, start, id_text(end))
