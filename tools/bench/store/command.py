@@ -94,10 +94,10 @@ def counts(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
 @click.option("--pending", default=1_000_000, show_default=True, type=click.IntRange(10))
 @click.option(
     "--seconds",
-    default=20.0,
+    default=10.0,
     show_default=True,
     type=click.FloatRange(0.1),
-    help="Time of each load of the row latency.",
+    help="Time of each load of the row latency, of which a round has three.",
 )
 @click.option("--redis", default="redis-server", show_default=True, help="The redis-server.")
 @click.option("--respq", default=None, help="The respq command; the one of this installation.")
