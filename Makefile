@@ -57,6 +57,7 @@ kill: $(VENV)/stamp-dev
 docs: install
 	$(BIN)/python -m tools.settings_page > docs/settings.md
 	$(BIN)/python -m tools.commands_page > docs/commands.md
+	$(BIN)/python -m tools.living.cheat > docs/cheatsheet.md
 
 format: $(VENV)/stamp-dev
 	$(BIN)/ruff format .
@@ -79,6 +80,8 @@ $(VENV)/stamp-installed: $(VENV)/stamp-venv pyproject.toml setup.py
 
 $(VENV)/stamp-built: $(VENV)/stamp-installed $(COMPILED)
 	$(BIN)/python setup.py --quiet build_ext --inplace
+	@# so that the first start is as quick as the others, even where Python may not write its cache
+	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 $(VENV)/stamp-dev: $(VENV)/stamp-built pyproject.toml

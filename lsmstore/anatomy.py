@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from lsmstore.block import Run
-from lsmstore.container import RAW, FrameHead
+from lsmstore.container import COLUMNS, RAW, FrameHead
 from lsmstore.segment import Segment
 
 
@@ -36,8 +36,10 @@ def codec_name(head: FrameHead) -> str:
     """How a frame is compressed, in words."""
     if head.codec == RAW:
         return "none"
-    level = f"zstd-{head.level}" if head.level else "zstd"
-    return f"{level} dictionary {head.dictionary}" if head.dictionary else level
+    name = f"zstd-{head.level}" if head.level else "zstd"
+    if head.codec == COLUMNS:
+        name = f"columns {name}"
+    return f"{name} dictionary {head.dictionary}" if head.dictionary else name
 
 
 def anatomy(runs: Iterable[Run]) -> list[Part]:

@@ -32,4 +32,5 @@ cdef class Buf:
 cdef int num_len(uint64_t value) noexcept
 cdef int varint_len(uint64_t value) noexcept
 cdef int write_num(char* to, uint64_t value) noexcept
+cdef char* write_varint(char* to, uint64_t value) noexcept
 cdef const char* read_varint(const char* p, const char* end, uint64_t* out) noexcept

@@ -58,6 +58,16 @@ def write_num(to, value):
     return 20 - i
 
 
+def write_varint(to, value):
+    """Write ``value`` as a varint at ``to``; returns where it ended (at most 10 bytes on)."""
+    while value >= 128:
+        to[0] = cython.cast(cython.char, cython.cast(uint8_t, (value & 127) | 128))
+        to += 1
+        value >>= 7
+    to[0] = cython.cast(cython.char, cython.cast(uint8_t, value))
+    return to + 1
+
+
 def read_varint(p, end, out):
     """Read one varint at ``p``; returns where it ended, or NULL if it is cut off or too long."""
     value: uint64_t = 0
@@ -119,12 +129,7 @@ class Buf:
     def put_varint(self, value):
         """Append a varint."""
         self.room(10)
-        while value >= 128:
-            self.p[self.n] = cython.cast(cython.char, cython.cast(uint8_t, (value & 127) | 128))
-            self.n += 1
-            value >>= 7
-        self.p[self.n] = cython.cast(cython.char, cython.cast(uint8_t, value))
-        self.n += 1
+        self.n = write_varint(self.p + self.n, value) - self.p
 
     def put_id(self, ms, seq):
         """Append ``ms-seq``."""

@@ -75,7 +75,8 @@ class SegmentBuilder:
             fs, path, MAGIC, number, interval, levels[0], health, sync_bytes=sync_bytes
         )
         known = replace(options, dictionaries_max=0)
-        self._chooser = DictionaryChooser(dictionaries, known, levels)
+        by_column = sid != 0 and options.own_columns
+        self._chooser = DictionaryChooser(dictionaries, known, levels, by_column=by_column)
         self._pages = PageWriter(self._writer, options)
         self._offsets = array("Q")
         self._lengths = array("I")
@@ -206,9 +207,7 @@ class SegmentBuilder:
         if self._raw:
             raw = self._raw
             how = self._chooser.choose(self._sid, len(raw), lambda i: raw[i])
-            places += self._writer.put(
-                raw, self._chooser.compressors(how), how.dictionary, how.level
-            )
+            places += self._writer.put(raw, self._chooser.compressors(how), how)
         places += self._writer.copy(self._copied) if self._copied else []
         for offset, length in places:
             self._offsets.append(offset)

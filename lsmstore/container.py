@@ -15,8 +15,9 @@ frame in the wrong place or from another file fails; of header and footer, over 
 seeded with ``number``.
 
 ``codec`` 0: the payload is raw; 1: one zstd frame that states its content size, made with the
-dictionary ``dictionary`` if that is not 0, and at ``level``. ``index_len`` and every length of a
-frame in an index count the whole frame.
+dictionary ``dictionary`` if that is not 0, and at ``level``; 2: the same, and its content are the
+columns (lsmstore/columns.py) of ``raw_len`` bytes, fewer than they are. ``index_len`` and every
+length of a frame in an index count the whole frame.
 
 Rules of this file:
 
@@ -37,6 +38,7 @@ from typing import Any, Final, NamedTuple
 import zstandard
 from xxhash import xxh3_64_intdigest
 
+from lsmstore import columns
 from lsmstore.errors import FULL, Corruption, DiskFull, StorageError, translate
 from lsmstore.frame import checksum
 from lsmstore.fs import Bytes, File, FileSystem
@@ -52,6 +54,7 @@ FRAME_OVERHEAD: Final = FRAME.size + 8
 U64: Final = struct.Struct("<Q")
 RAW: Final = 0
 ZSTD: Final = 1
+COLUMNS: Final = 2
 BATCH_FRAMES_MAX: Final = 340  # three buffers a frame, within what one pwritev takes
 
 _second_thread = ThreadPoolExecutor(1, "compress")
@@ -69,6 +72,16 @@ class FrameHead(NamedTuple):
     dictionary: int
     codec: int
     level: int
+
+
+class How(NamedTuple):
+    """How a frame is compressed."""
+
+    level: int
+    dictionary: int
+    """0: none."""
+    by_column: bool = False
+    """Entries are put into columns where that is possible; there is no dictionary then."""
 
 
 class Footer(NamedTuple):
@@ -125,7 +138,7 @@ class ContainerWriter:
         self._health = health
         self._sync_bytes = sync_bytes
         self._synced = 0
-        self._level = level
+        self._how = How(level, 0)
         self._compressors = make_compressors(level)
         self._hurried = hurried
         self._file = self._create()
@@ -139,19 +152,17 @@ class ContainerWriter:
         self,
         raws: Sequence[bytes],
         compressors: Compressors | None = None,
-        dictionary: int = 0,
-        level: int = 0,
+        how: How | None = None,
     ) -> list[tuple[int, int]]:
         """Append one frame for each of ``raws``; returns (offset, length of the whole frame).
 
-        ``compressors`` are those of that level with the dictionary of that number.
+        ``compressors`` are those that compress as ``how`` says.
         """
         used = compressors or self._compressors
-        level = level if compressors else self._level
         places: list[tuple[int, int]] = []
         for start in range(0, len(raws), BATCH_FRAMES_MAX):
             batch = raws[start : start + BATCH_FRAMES_MAX]
-            places += self._put_batch(batch, used, dictionary, level)
+            places += self._put_batch(batch, used, how or self._how)
         return places
 
     def copy(self, frames: Sequence[bytes]) -> list[tuple[int, int]]:
@@ -191,19 +202,21 @@ class ContainerWriter:
     # -- inner parts ----------------------------------------------------------------------------
 
     def _put_batch(
-        self, raws: Sequence[bytes], compressors: Compressors, dictionary: int, level: int
+        self, raws: Sequence[bytes], compressors: Compressors, how: How
     ) -> list[tuple[int, int]]:
-        packed = self._compress(raws, compressors)
+        put = [columns.pack(raw) if how.by_column else None for raw in raws]
+        contents = [column or raw for column, raw in zip(put, raws, strict=True)]
+        packed = self._compress(contents, compressors)
         buffers: list[Bytes] = []
         places: list[tuple[int, int]] = []
         at = self.offset
         for i, raw in enumerate(raws):
             payload = packed[i]
-            codec = ZSTD
+            codec = ZSTD if put[i] is None else COLUMNS
             if len(payload) >= len(raw):
                 payload, codec = raw, RAW
             stored_len = len(payload)
-            made_with = (dictionary, codec, level) if codec == ZSTD else (0, RAW, 0)
+            made_with = (how.dictionary, codec, how.level) if codec != RAW else (0, RAW, 0)
             header = FRAME.pack(len(raw), stored_len, *made_with)
             digest = checksum(header, payload, frame_seed(self._number, at))
             buffers += (header, payload, U64.pack(digest))
@@ -342,13 +355,16 @@ class Container:
         payload = memoryview(data)[FRAME.size :]
         if codec == RAW and raw_len == stored_len:
             return bytes(payload)
-        if codec != ZSTD or zstandard.frame_content_size(payload) != raw_len:
+        size = zstandard.frame_content_size(payload)
+        if not (size == raw_len if codec == ZSTD else codec == COLUMNS and 0 < size < raw_len):
             raise Corruption(self.path, offset, "a frame contradicts its header")
         try:
-            raw = self._decompressor(dictionary, offset).decompress(payload)
+            content = self._decompressor(dictionary, offset).decompress(payload)
+            return content if codec == ZSTD else columns.unpack(content, raw_len)
         except zstandard.ZstdError as error:
             raise Corruption(self.path, offset, f"zstd: {error}") from None
-        return raw
+        except ValueError as error:
+            raise Corruption(self.path, offset, str(error)) from None
 
     # -- inner parts ----------------------------------------------------------------------------
 

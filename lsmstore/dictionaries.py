@@ -1,4 +1,5 @@
-"""Which level and which dictionary frames are compressed with: tried on samples, the smallest wins.
+"""Which level and dictionary frames are compressed with, and whether their entries are put into
+columns before: tried on samples, the smallest wins.
 
 Rules of this file:
 
@@ -7,17 +8,19 @@ Rules of this file:
 2. Where no known dictionary saves a twentieth, one is trained from the frames at hand and kept if
    it does. There are at most ``dictionaries_max``, and they stay: any segment may need them.
 3. A new dictionary goes into the manifest in the edit that names the first segment that needs it.
-4. All this is zstd's work, which leaves the interpreter to others.
+4. All this is zstd's work, which leaves the interpreter to others. Columns do not: they are tried
+   by merges alone, which run in a process of their own, and kept where they save a fifth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import zstandard
 
-from lsmstore.container import Compressors, make_compressors
+from lsmstore import columns
+from lsmstore.container import Compressors, How, make_compressors
 from lsmstore.fs import Bytes
 from lsmstore.options import StoreOptions
 
@@ -27,28 +30,27 @@ TRAINED_FRAMES_MIN: Final = 12
 PIECE_BYTES: Final = 1024
 GAIN: Final = 20  # one part of so many must be saved by a dictionary that is to be kept
 SLIGHT_GAIN: Final = 64  # the same, by what is dearer than the first level without a dictionary
+COLUMNS_GAIN: Final = 5  # the same, by columns, which take longer to read
 CHOICES: Final = 16  # a choice holds for so many segments
 OWNERS_MAX: Final = 1 << 12
-
-
-class How(NamedTuple):
-    """How a frame is compressed."""
-
-    level: int
-    dictionary: int
-    """0: none."""
 
 
 class DictionaryChooser:
     """Chooses among some levels, quickest first; used by one thread at a time."""
 
     def __init__(
-        self, known: Mapping[int, bytes], options: StoreOptions, levels: Sequence[int]
+        self,
+        known: Mapping[int, bytes],
+        options: StoreOptions,
+        levels: Sequence[int],
+        *,
+        by_column: bool = False,
     ) -> None:
-        """``known`` is looked at anew for each choice."""
+        """``known`` is looked at anew for each choice. ``by_column``: try columns, too."""
         self._known = known
         self._options = options
         self._levels = levels
+        self._columns = by_column
         self._compressors: dict[How, Compressors] = {}
         self._held: dict[int, tuple[How, int]] = {}  # by owner: choice, how often it still holds
         self.fresh: dict[int, bytes] = {}
@@ -63,6 +65,7 @@ class DictionaryChooser:
 
     def compressors(self, how: How) -> Compressors:
         """The compressors of a choice."""
+        how = how._replace(by_column=False)
         found = self._compressors.get(how)
         if found is None:
             number = how.dictionary
@@ -74,13 +77,18 @@ class DictionaryChooser:
     def choose(self, owner: int, count: int, frame: Callable[[int], bytes]) -> How:
         """How to compress ``count`` frames of an owner: a sid, or 0 for all smaller streams."""
         plain = How(self._levels[0], 0)
-        if self._options.dictionary_bytes == 0 or count == 0:
+        if count == 0 or (self._options.dictionary_bytes == 0 and not self._columns):
             return plain
         chosen, left = self._held.get(owner, (plain, 0))
         usable = {0, *self._known, *self.fresh}
         if left == 0 or chosen.dictionary not in usable:
             step = max(1, count // SAMPLE_FRAMES)
-            chosen = self._try(count, [frame(i) for i in range(0, count, step)], frame, usable)
+            samples = [frame(i) for i in range(0, count, step)]
+            chosen = plain
+            if self._options.dictionary_bytes:
+                chosen = self._try(count, samples, frame, usable)
+            if self._columns:
+                chosen = self._by_column(samples, chosen)
             left = CHOICES
         if len(self._held) > OWNERS_MAX:
             self._held.clear()
@@ -117,6 +125,19 @@ class DictionaryChooser:
         self._compressors[fresh] = compressors
         self.fresh[fresh.dictionary] = content
         return fresh
+
+    def _by_column(self, samples: Sequence[bytes], chosen: How) -> How:
+        """The choice, or columns in its place where they save enough."""
+        packed = [column for sample in samples if (column := columns.pack(sample)) is not None]
+        if len(packed) < len(samples):
+            return chosen
+        size = _size(samples, self.compressors(chosen))
+        sizes = {
+            how: _size(packed, self.compressors(how))
+            for how in [How(level, 0, True) for level in self._levels]
+        }
+        best = min(sizes, key=lambda how: (sizes[how], how))
+        return best if size - sizes[best] > size // COLUMNS_GAIN else chosen
 
     def _train(self, number: int, count: int, frame: Callable[[int], bytes]) -> bytes | None:
         """A dictionary made from frames that are not among the samples."""

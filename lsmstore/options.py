@@ -21,6 +21,7 @@ class StoreOptions:
     log_file_bytes_max: int = 64 * MIB
     log_file_bytes_inline: int = 4 * MIB  # at most this much is zero-filled while a caller waits
     log_spares_max: int = 2  # zero-filled or recycled files kept for the next rotations
+    log_compressed_bytes_min: int = 0  # frames of so much are compressed; 0: none
     log_reserve_bytes: int = 128 * KIB  # kept back for records that free space
     compression_level: int = 1
     frame_bytes: int = 16 * KIB  # small blocks are put together into frames of this size
@@ -38,6 +39,7 @@ class StoreOptions:
     tier_bytes: int = 4 * MIB  # shared segments up to here are of the smallest size
     own_frame_bytes: int = 64 * KIB  # blocks and frames of a stream's own segments
     own_compression_levels: tuple[int, ...] = (1, 3, 9)  # of which sampling takes one
+    own_columns: bool = True  # and columns, where sampling finds that they save a fifth
     dictionary_bytes: int = 16 * KIB  # of a trained dictionary; 0 trains none
     dictionaries_max: int = 16
     dictionary_run_bytes: int = 1 * MIB  # a stream with so much in a flush gets its own choice

@@ -50,6 +50,15 @@ class LogReader:
         self.chain: list[Head] = []
         self.last_lsn = floor_lsn
         self.end_offset = 0
+        self._bytes_before = 0  # in the files read to their ends
+        self._bytes_all = 0
+
+    @property
+    def percent(self) -> int:
+        """How much of the log has been read. The last file counts whole, zeros at its end, too."""
+        if self._bytes_all == 0:
+            return 0
+        return min(100, (self._bytes_before + self.end_offset) * 100 // self._bytes_all)
 
     @property
     def numbers_seen(self) -> list[int]:
@@ -68,6 +77,7 @@ class LogReader:
         if head is None:
             return
         expected = head.predecessor_last_lsn + 1
+        self._bytes_all = self._bytes_from(head)
         while True:
             self.chain.append(head)
             path = live_path(self._directory, head.number)
@@ -89,6 +99,7 @@ class LogReader:
             ):
                 self._require_tear(path, expected, head.number)
                 return
+            self._bytes_before += self.end_offset
             head = after
 
     def sync(self) -> None:
@@ -102,6 +113,18 @@ class LogReader:
         self._fs.fsync_dir(self._directory)
 
     # -- inner parts ----------------------------------------------------------------------------
+
+    def _bytes_from(self, head: Head) -> int:
+        """The bytes that are to be read, from a file on."""
+        total = 0
+        while (after := self._successor(head.number)) is not None:
+            total += after.predecessor_bytes
+            head = after
+        file = self._fs.open(live_path(self._directory, head.number))
+        try:
+            return total + file.size()
+        finally:
+            file.close()
 
     def _frames_of(self, path: str, head: Head, after: Head | None) -> Iterator[Frame]:
         """The frames of one file in turn, up to its end or the first that is not whole."""

@@ -6,7 +6,7 @@
 
 Rules of this file:
 
-1. The child runs at the lowest priority, within ``memory_limit_bytes``, and dies with its parent.
+1. The child runs at low priority, within ``memory_limit_bytes``, and dies with its parent.
 2. An answer is believed as far as it makes sense; anything else is ``MergeFailed``.
 """
 
@@ -33,7 +33,7 @@ from lsmstore.merge import MakeSurvivors, MergeRequest, MergeResult, merge
 from lsmstore.options import MIB, StoreOptions
 from lsmstore.version import LargeRun, RowFileMeta, SegmentMeta
 
-NICENESS: Final = 19
+NICENESS: Final = 10  # a tenth of a core is left to it where all are busy; at 19 it starves
 PR_SET_PDEATHSIG: Final = 1
 MEMORY_LIMIT_BYTES: Final = 256 * MIB
 WHY_BYTES_MAX: Final = 400

@@ -56,6 +56,7 @@ class StoreView:
         self._manifest_number = manifest_number
         self.replayed_frames = 0
         self.replayed_bytes = 0
+        self.replayed_percent = 0  # of the log
         self._files = Files(
             fs,
             self._seg_directory,
@@ -187,6 +188,7 @@ class StoreView:
             for first_lsn, payload in reader.frames():
                 self.replayed_frames += 1
                 self.replayed_bytes += len(payload)
+                self.replayed_percent = reader.percent
                 yield first_lsn, payload
         except OSError as error:
             raise translate(error, self.path) from error

@@ -26,11 +26,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+import zstandard
 from xxhash import xxh3_64_intdigest
 
 from lsmstore import frame
 from lsmstore.errors import FULL, DiskFull
-from lsmstore.frame import HEADER_BYTES, LOG_MAGIC, LOW_32, VERSION
+from lsmstore.frame import HEADER_BYTES, LOG_MAGIC, LOW_32, VERSION, ZSTD
 from lsmstore.fs import Bytes, File, FileSystem
 from lsmstore.health import Health
 from lsmstore.logfile import (
@@ -129,6 +130,8 @@ class Log:
         self._spare_fits = 0
         self._spare_numbers = itertools.count(head.number)
         self._sync_lock = threading.Lock()
+        self._compressed_bytes_min = options.log_compressed_bytes_min or 1 << 62
+        self._compressor = zstandard.ZstdCompressor(level=options.compression_level)
         self._directory_dirty = False
         self._spare_refused = False
         self._held = False
@@ -155,14 +158,20 @@ class Log:
             if count > 0:
                 self._rotate(size)
         first = self.written_lsn + 1
+        flags = 0
+        raw_size = size
+        if size >= self._compressed_bytes_min:
+            packed = self._compressor.compress(payload)
+            if len(packed) < size:
+                flags, payload, size = ZSTD, packed, len(packed)
         header = self._pack(
             LOG_MAGIC,
             self._low_number,
             VERSION,
-            0,
+            flags,
             self._low_epoch,
             size,
-            size,
+            raw_size,
             count,
             first,
             self.synced_lsn,

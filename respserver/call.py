@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from respserver.session import Session
 
 
+FRAME_BYTES_MAX: Final = 1 << 30
+"""What one frame of the log takes: all that a command, a transaction or a script changes."""
+
+
 class Cold:
     """The type of COLD."""
 

@@ -22,11 +22,11 @@ from lsmstore.errors import DiskFull, StorageError
 from lsmstore.store import Store
 from respserver import commands as _commands  # noqa: F401 - fills the table
 from respserver.busy import Busy
-from respserver.call import Call
+from respserver.call import FRAME_BYTES_MAX, Call
 from respserver.checkpoints import Checkpoints
 from respserver.clientlimits import ClientLimits
 from respserver.clock import Clock
-from respserver.errors import ReplyError
+from respserver.errors import OUT_OF_MEMORY, ReplyError
 from respserver.expiry import Expiry
 from respserver.kernel import Kernel
 from respserver.longreply import LongReply
@@ -179,14 +179,18 @@ class Engine:
 
     # ── start and stop ───────────────────────────────────────────────────────────────────────────
 
-    def recover(self) -> None:
-        """Apply what the log has beyond the last flush. Raises StorageError or RecordError."""
+    def recover(self, progress: Callable[[int], None] | None = None) -> None:
+        """Apply what the log has beyond the last flush, and tell ``progress`` how many percent of
+        the log have been read. Raises StorageError or RecordError.
+        """
         began_ms = self.clock.monotonic_ms()
         replay = Replay(self.keyspace)
         replayed_bytes = 0
         for first_lsn, payload in self.store.replay():
             self.recovered += replay.apply(first_lsn, payload)
             replayed_bytes += len(payload)
+            if progress is not None:
+                progress(self.store.replayed_percent)
         self.journal.base_lsn = self.store.next_lsn - 1
         self.journal.dirty.extend(self.keyspace.dirty_sink)
         self.keyspace.dirty_sink.clear()
@@ -398,6 +402,8 @@ class Engine:
     def _make_room(self, record_bytes: int, frees_space: bool) -> int:
         if self.upkeep.refuses_writes and not frees_space:
             raise ReplyError(MISCONF)
+        if record_bytes > FRAME_BYTES_MAX:
+            raise ReplyError(OUT_OF_MEMORY)
         try:
             self.store.make_room(record_bytes, frees_space=frees_space)
         except DiskFull:

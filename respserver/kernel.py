@@ -545,6 +545,9 @@ class Kernel:
         except ReplyError as refusal:
             status = VERB_DONE
             self.refuse(session, verb, before, refusal.line)
+        except WrongTypeError:
+            status = VERB_DONE
+            self.refuse(session, verb, before, WRONGTYPE)
         except (Corruption, InputOutputError) as unreadable:
             status = VERB_DONE
             self.refuse(session, verb, before, b"ERR cannot read data: " + str(unreadable).encode())

@@ -20,7 +20,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from respserver.notifications import read_classes, show_classes
+from respserver.eventclasses import read_classes, show_classes
 from respserver.version import NEWEST, OLDEST, level_of
 
 T = TypeVar("T")

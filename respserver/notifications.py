@@ -1,9 +1,7 @@
 """Keyspace notifications: events of keys, published on channels named after them.
 
-Rules: the setting ``notify-keyspace-events`` chooses with letters: ``K`` the channels of keys
-(``__keyspace@<db>__:<key>``, message: the event), ``E`` those of events (``__keyevent@<db>__:
-<event>``, message: the key), and the classes of events. An event that Redis tells is told in its
-order; what it does not tell (XACK, XCLAIM, deliveries) is not told here.
+Rules: the setting ``notify-keyspace-events`` chooses (respserver/eventclasses.py). An event that
+Redis tells is told in its order; what it does not tell (XACK, XCLAIM, deliveries) is not told here.
 """
 
 from __future__ import annotations
@@ -14,13 +12,6 @@ from typing import Final
 
 from respserver.spec import READONLY
 from streams.changes import TIMED
-
-# The classes in the order in which CONFIG GET prints them; ``A`` stands for all but the last three
-# and ``m``.
-ALL: Final = "g$lshzxetd"
-CLASSES: Final = ALL + "n"
-CLASSES_8_2: Final = "oc"
-LAST: Final = "KEm"
 
 CLASS_OF: Final[dict[bytes, str]] = {
     b"new": "n",
@@ -58,27 +49,6 @@ TIMING: Final = frozenset({b"set", b"setex", b"psetex", b"msetex"})
 MOVE_EVENTS: Final = {b"rename_from": b"move_from", b"rename_to": b"move_to"}
 # A group moved by these is no event.
 SILENT_SETID: Final = frozenset({b"xclaim", b"xreadgroup"})
-
-
-def read_classes(text: str) -> str:
-    """The letters of the setting, each once, in the order of CONFIG GET. Raises ValueError."""
-    chosen: set[str] = set()
-    known = CLASSES + CLASSES_8_2 + LAST
-    for letter in text:
-        if letter == "A":
-            chosen.update(ALL)
-        elif letter in known:
-            chosen.add(letter)
-        else:
-            raise ValueError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
-    return "".join(letter for letter in CLASSES + CLASSES_8_2 + LAST if letter in chosen)
-
-
-def show_classes(chosen: str) -> str:
-    """The setting as Redis prints it: ``A`` hides the classes that are not of it."""
-    if not set(ALL) <= set(chosen):
-        return chosen
-    return "A" + "".join(letter for letter in LAST if letter in chosen)
 
 
 def class_of(event: bytes, of_string: bool) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from respserver.engine import Engine
 
 COLD_READ_BLOCKS = 256
+# Others who read cold data may push out what was read for a client that needs more than the cache
+# holds; after so many rounds it reads the rest in place.
+COLD_ROUNDS_MAX = 64
 
 
 class Parking:
@@ -66,6 +69,8 @@ class Parking:
             parked = Parked(session, wire, [], None, None, cold=True)
             session.blocked = parked
             self._waiters.count += 1
+        parked.cold_rounds += 1
+        is_last = len(missing) <= COLD_READ_BLOCKS or parked.cold_rounds >= COLD_ROUNDS_MAX
         wanted = missing[:COLD_READ_BLOCKS]
         store = self._engine.store
 
@@ -80,8 +85,7 @@ class Parking:
             if session.blocked is not parked:
                 return
             self._engine.keyspace.cache.keep(wanted, blocks)
-            in_place = error is not None or len(missing) <= COLD_READ_BLOCKS
-            if self._engine.kernel.retry(session, wire, in_place):
+            if self._engine.kernel.retry(session, wire, is_last or error is not None):
                 self.end(parked)
                 self._engine.kernel.resume(session)
             elif not parked.cold and not parked.keys:
@@ -90,6 +94,7 @@ class Parking:
             elif not parked.cold:
                 self._watch(parked)
             if not parked.cold:  # else the next blocks would push out those just read for it
+                parked.cold_rounds = 0
                 self._engine.keyspace.cache.make_room()
 
         self._engine.skin.in_thread(read, done)

@@ -181,9 +181,13 @@ class Args:
             # parse_integer
             q = p + 1
             value = 0
-            while q < stop and 48 <= q[0] <= 57 and q - p < 10:
-                value = value * 10 + (q[0] - 48)
-                q += 1
+            if stop - p > 3 and p[2] == 13 and 48 <= p[1] <= 57:
+                value = p[1] - 48
+                q = p + 2
+            else:
+                while q < stop and 48 <= q[0] <= 57 and q - p < 10:
+                    value = value * 10 + (q[0] - 48)
+                    q += 1
             if (
                 q + 1 < stop
                 and q[0] == 13

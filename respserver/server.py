@@ -24,9 +24,11 @@ from respserver.clock import SystemClock
 from respserver.engine import Engine
 from respserver.net import Entrance, LoopSkin
 from respserver.settings import Config
+from respserver.supervision import WAIT_S, Manager
 from streams.replay import RecordError
 
 DESCRIPTORS_BESIDE_CLIENTS = 128
+LOG_COMPRESSED_BYTES_MIN = 1024  # of a frame; less hardly shrinks
 # Resident streams are many containers and hardly any of them garbage: look through them rarely.
 COLLECTOR_THRESHOLDS = (100_000, 50, 50)
 EVERYWHERE = {"*": "0.0.0.0", "::*": "::"}
@@ -47,16 +49,20 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     _raise_descriptor_limit(config.maxclients)
     directory = os.path.abspath(config.dir)
     skin = LoopSkin(loop)
+    manager = Manager(os.environ)
     try:
         os.makedirs(directory, exist_ok=True)
-        store = Store.open(OsFS(), directory, StoreOptions())
+        compressed_bytes_min = LOG_COMPRESSED_BYTES_MIN if config.log_compression else 0
+        options = StoreOptions(log_compressed_bytes_min=compressed_bytes_min)
+        store = Store.open(OsFS(), directory, options)
     except (StorageError, OSError) as error:
         why = f"cannot open the data directory {directory}: {error}"
         raise StartupError(why + _remedy(error, directory)) from error
     try:
         runner = ChildRunner("streams.mergeworker")
         engine = Engine(store, config, SystemClock(), skin, runner=runner)
-        engine.recover()
+        manager.recovering(0)
+        engine.recover(manager.recovering)
     except (StorageError, RecordError, OSError) as error:
         why = f"cannot recover from {directory}: {error}"
         raise StartupError(why + _remedy(error, directory)) from error
@@ -90,12 +96,18 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
         loop.add_signal_handler(number, skin.shutdown)
     engine.settings_changed(frozenset())
     keys = sum(tally.keys for tally in engine.keyspace.tallies.values())
-    announce(
+    ready = (
         f"respq ready on {', '.join(_where(sockets))} | data {directory} | "
         f"appendfsync {config.appendfsync} | recovered {engine.recovered} records, "
         f"{keys} keys in {engine.recovery_ms} ms"
     )
+    announce(ready)
+    manager.tell("READY=1", f"STATUS={ready}", wait_s=WAIT_S)
+    if manager.watchdog_s is not None:
+        _beat(loop, manager, manager.watchdog_s)
     await skin.stopped.wait()
+    status = "stopping" if skin.error is None else str(skin.error)
+    manager.tell("STOPPING=1", f"STATUS={status}", wait_s=WAIT_S)
     entrance.close()
     if config.unixsocket:
         _remove(config.unixsocket)
@@ -104,10 +116,17 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
     if skin.error is not None:
         announce(f"respq stops: {skin.error}")
         os._exit(1)
+    manager.close()
     for session in list(engine.sessions.values()):
         session.transport.close()
     await asyncio.sleep(0)
     return 0
+
+
+def _beat(loop: asyncio.AbstractEventLoop, manager: Manager, interval_s: float) -> None:
+    """Tell the service manager that the loop turns, now and ever again."""
+    manager.tell("WATCHDOG=1")
+    loop.call_later(interval_s, _beat, loop, manager, interval_s)
 
 
 def _remedy(error: Exception, directory: str) -> str:

@@ -10,9 +10,9 @@ group's entries fall due for whoever stands in its line: there is one timer for 
 from __future__ import annotations
 
 import heapq
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from respserver.session import Session
 
@@ -37,14 +37,18 @@ class Parked:
     """CLAIM: it gets what is pending for so long."""
     cold: bool = False
     """Waits for blocks that are being read, not for keys."""
+    cold_rounds: int = 0
+    """How many times it did."""
 
 
 class Line:
-    """Clients in the order in which they came."""
+    """Clients in the order in which they came. Made and dropped with most waits, so it is lean."""
+
+    __slots__ = ("_claims", "_clients")
 
     def __init__(self) -> None:
         self._clients: OrderedDict[Parked, None] = OrderedDict()
-        self._claims: Counter[int] = Counter()
+        self._claims: dict[int, int] = {}  # of those who claim
 
     def __iter__(self) -> Iterator[Parked]:
         return iter(self._clients)
@@ -60,35 +64,32 @@ class Line:
     def add(self, parked: Parked) -> None:
         """A client joins the end."""
         self._clients[parked] = None
-        self._claims[parked.claim_ms] += 1
+        if parked.claim_ms != NEVER_MS:
+            self._claims[parked.claim_ms] = self._claims.get(parked.claim_ms, 0) + 1
 
     def remove(self, parked: Parked) -> None:
         """A client that is in the line leaves it."""
         del self._clients[parked]
-        self._claims[parked.claim_ms] -= 1
-        if not self._claims[parked.claim_ms]:
-            del self._claims[parked.claim_ms]
+        if parked.claim_ms != NEVER_MS:
+            self._claims[parked.claim_ms] -= 1
+            if not self._claims[parked.claim_ms]:
+                del self._claims[parked.claim_ms]
 
     def sooner(self, claim_ms: int) -> list[Parked]:
         """Those who claim what is pending for less than ``claim_ms``."""
-        if min(self._claims, default=claim_ms) >= claim_ms:
+        if not self._claims or min(self._claims) >= claim_ms:
             return []
         return [parked for parked in self._clients if parked.claim_ms < claim_ms]
 
 
-@dataclass(slots=True)
 class _Queue:
-    readers: Line = field(default_factory=Line)
-    groups: dict[bytes, Line] = field(default_factory=dict)
-    count: int = 0
+    """Who waits for one key: a line for each group, one for plain readers (None)."""
 
-    def line(self, group: bytes | None) -> Line:
-        if group is None:
-            return self.readers
-        found = self.groups.get(group)
-        if found is None:
-            found = self.groups[group] = Line()
-        return found
+    __slots__ = ("count", "lines")
+
+    def __init__(self) -> None:
+        self.lines: dict[bytes | None, Line] = {}
+        self.count = 0
 
 
 class Waiters:
@@ -111,7 +112,9 @@ class Waiters:
             queue = self._queues.get(key)
             if queue is None:
                 queue = self._queues[key] = _Queue()
-            line = queue.line(parked.group)
+            line = queue.lines.get(parked.group)
+            if line is None:
+                line = queue.lines[parked.group] = Line()
             if parked not in line:
                 line.add(parked)
                 queue.count += 1
@@ -124,15 +127,15 @@ class Waiters:
         """A client waits no more. Its deadline is dropped when it comes up."""
         for key in parked.keys:
             queue = self._queues.get(key)
-            if queue is None:
+            line = None if queue is None else queue.lines.get(parked.group)
+            if queue is None or line is None or parked not in line:
                 continue
-            line = queue.line(parked.group)
-            if parked in line:
-                line.remove(parked)
-                queue.count -= 1
-            if line.first is None and parked.group is not None:
-                del queue.groups[parked.group]
-                self._due_of.pop((key, parked.group), None)
+            line.remove(parked)
+            queue.count -= 1
+            if line.first is None:
+                del queue.lines[parked.group]
+                if parked.group is not None and self._due_of:
+                    self._due_of.pop((key, parked.group), None)
             if queue.count == 0:
                 del self._queues[key]
         self.count -= 1
@@ -149,12 +152,15 @@ class Waiters:
     def readers(self, key: Key) -> list[Parked]:
         """The plain readers of ``key``, longest wait first."""
         queue = self._queues.get(key)
-        return [] if queue is None else list(queue.readers)
+        line = None if queue is None else queue.lines.get(None)
+        return [] if line is None else list(line)
 
     def group_lines(self, key: Key) -> list[Line]:
         """A line for each group whose readers wait for ``key``; who is served leaves it."""
         queue = self._queues.get(key)
-        return [] if queue is None else list(queue.groups.values())
+        if queue is None:
+            return []
+        return [line for group, line in queue.lines.items() if group is not None]
 
     def watch(self, key: Key, group: bytes, due_ms: int) -> None:
         """Entries pending in a group that somebody waits for fall due then, in monotonic time."""

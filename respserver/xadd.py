@@ -297,11 +297,13 @@ def xadd_duplicate(context, session, stream, new):
     producers: Producers = stream.producers
     if producers is None:
         return False
-    context.reserve(2 * IDMP_RECORD_BYTES, False)
-    context.journal.sweep_if_due(stream, context.now_ms)
+    if producers.is_due(context.now_ms):
+        context.reserve(IDMP_RECORD_BYTES, False)
+        context.journal.sweep_if_due(stream, context.now_ms)
     known = producers.lookup(args.p[new.pid], args.n[new.pid], cython.address(new.iid))
     if known == cython.NULL:
         return False
+    context.reserve(IDMP_RECORD_BYTES, False)
     context.journal.count_duplicate(stream)
     session.out.put_bulk_id(known.ms, known.seq)
     return True

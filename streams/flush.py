@@ -54,11 +54,10 @@ class FlushJob:
             stream.sid: stream for stream in journal.take_dirty() if not stream.dropped
         }
         self._written: dict[int, Written] = {}
-        self._lent = {
-            (base, stream.sid): end
-            for stream in self._waiting.values()
-            for base, end in stream.bases
-        }
+        self._lent: dict[int, dict[int, int]] = {}
+        for stream in self._waiting.values():
+            for base, end in stream.bases:
+                self._lent.setdefault(base, {})[stream.sid] = end
         self._returned: set[tuple[int, int]] = set()
         self._shared: set[int] = set()  # streams whose marks depend on others, too
         self._journal = journal
@@ -201,7 +200,7 @@ class FlushJob:
         """Which copies share a stream's segments, and up to where."""
         stored = self._store.scan_rows(*rowkeys.sid_bounds(b"R", sid))
         found = {rowkeys.lent_to(key): int.from_bytes(end, "big") for key, end in stored}
-        found |= {copy: end for (base, copy), end in self._lent.items() if base == sid}
+        found |= self._lent.get(sid, {})
         return {copy: end for copy, end in found.items() if (sid, copy) not in self._returned}
 
     def _mark_shared(self, sid: int, dead: bool) -> None:

@@ -2,10 +2,10 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lsmstore.block cimport Block
-from lsmstore.buf cimport Buf, num_len, varint_len, write_num
+from lsmstore.buf cimport Buf, num_len, varint_len, write_num, write_varint
 from streams.group cimport Consumer, Group
 from streams.pending cimport Row
-from streams.producer cimport Word, put_text, word
+from streams.producer cimport Word, word
 from streams.producers cimport Producers
 from streams.records cimport (
     ACK,

@@ -14,7 +14,8 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import abort, free, malloc
-from cython.cimports.lsmstore.buf import num_len, varint_len, write_num
+from cython.cimports.libc.string import memcpy
+from cython.cimports.lsmstore.buf import num_len, varint_len, write_num, write_varint
 
 from lsmstore.block import Block
 from lsmstore.buf import Buf
@@ -228,25 +229,30 @@ class Journal(RecordWriter):
         """A producer's new iid is the entry ``ms-seq``; ``added``: which was just added."""
         producers: Producers
         log: Buf = self.log
-        log.put_byte(IDMP_RECORD)
-        log.put_varint(
+        p: cython.p_char
+        log.room(n + iid.n + 64)
+        p = log.p + log.n
+        p[0] = IDMP_RECORD
+        p = write_varint(
+            p + 1,
             varint_len(stream.sid)
             + 1
             + (0 if added else varint_len(ms) + varint_len(seq))
             + varint_len(n)
             + n
             + varint_len(iid.n)
-            + iid.n
+            + iid.n,
         )
-        log.put_varint(stream.sid)
-        if added:
-            log.put_byte(FLAG_ADDED)
-        else:
-            log.put_byte(0)
-            log.put_varint(ms)
-            log.put_varint(seq)
-        put_text(log, pid, n)
-        put_text(log, iid.text, iid.n)
+        p = write_varint(p, stream.sid)
+        p[0] = FLAG_ADDED if added else 0
+        p += 1
+        if not added:
+            p = write_varint(write_varint(p, ms), seq)
+        p = write_varint(p, n)
+        memcpy(p, pid, n)
+        p = write_varint(p + n, iid.n)
+        memcpy(p, iid.text, iid.n)
+        log.n = p + iid.n - log.p
         self.count += 1
         producers = stream.need_producers()
         self.memtable_bytes += producers.record(pid, n, iid, ms, seq, added)

@@ -48,16 +48,20 @@ def exchange_runs(
 ) -> Iterator[None]:
     """A merge has replaced these segments: let streams in memory read the new ones.
 
-    Stream by stream, copies of merged streams among them; until its turn comes a stream goes on
-    with the old ones.
+    Stream by stream, copies of merged streams among them, those also that are made meanwhile; until
+    its turn comes a stream goes on with the old ones.
     """
-    for sid in list(streams):
-        stream = streams.get(sid)
-        if stream is not None and stream.reads_any(replaced):
-            with contextlib.suppress(Corruption):  # who reads there next is told
-                for run in stream.replace_runs(_runs(store, stream), replaced):
-                    cache.adopt(run)
-        yield
+    sids = list(streams)
+    while sids:
+        for sid in sids:
+            stream = streams.get(sid)
+            if stream is not None and stream.reads_any(replaced):
+                with contextlib.suppress(Corruption):  # who reads there next is told
+                    for run in stream.replace_runs(_runs(store, stream), replaced):
+                        cache.adopt(run)
+            yield
+        newest = max(sids)
+        sids = [sid for sid in streams if sid > newest]
 
 
 def _runs(store: StoreView, stream: Stream) -> list[Run]:

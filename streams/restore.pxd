@@ -1,5 +1,5 @@
 cimport cython
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from streams.group cimport Consumer, Group
 from streams.journal cimport Journal
@@ -15,3 +15,4 @@ cdef class StreamLoader:
 
 
 cdef int load_group(Journal journal, Stream stream, object head, uint64_t now_ms) except -1
+cdef const char* read_count(const char* p, uint32_t* n) noexcept

@@ -1,4 +1,4 @@
-"""Makes a stream of what was read elsewhere: DUMP payloads now, whatever carries streams later.
+"""Makes a stream of what was read elsewhere: a payload of DUMP, or nodes and pages that are sent.
 
 Rules: a stream is loaded by records like those of commands, so that replay, flushes and copies need
 no second way; they stand in one frame of the log where the caller lets nothing be committed
@@ -58,6 +58,30 @@ class StreamLoader:
         self.stream = stream
         self.deleted = []
 
+    def add_page(self, wire: bytes, node_max_bytes: int, node_max_entries: int) -> None:
+        """Add entries that fill virtual nodes as XADD would. REQUIRES: as ``add``."""
+        p: cython.p_const_char = PyBytes_AS_STRING(wire)
+        stop: cython.p_const_char = p + PyBytes_GET_SIZE(wire)
+        end: cython.p_const_char
+        ms: uint64_t = 0
+        seq: uint64_t = 0
+        n_args: uint32_t
+        max_bytes: cython.Py_ssize_t = node_max_bytes
+        max_entries: cython.Py_ssize_t = node_max_entries
+        new_node: cython.bint
+        if not self.stream.node_open and self.stream.node_count > 0:
+            self.stream.reckon_last_node()
+        while p < stop:
+            end = skip_entry(p, stop)
+            p = read_entry_id(p, cython.address(ms), cython.address(seq))
+            p = read_count(p, cython.address(n_args))
+            # what surrounds an argument is counted, too: a little more than XADD counts
+            new_node = self.stream.starts_node(
+                p, n_args, (end - p) - 6 * n_args, max_bytes, max_entries
+            )
+            self.journal.add(self.stream, ms, seq, p, end - p, n_args, new_node)
+            p = end
+
     def add(self, node: Node) -> None:
         """Add the entries of a node. REQUIRES: their IDs are above the last one."""
         p: cython.p_const_char = PyBytes_AS_STRING(node.wire)
@@ -72,21 +96,32 @@ class StreamLoader:
             self.deleted.append(base + place)
         while p < stop:
             end = skip_entry(p, stop)
-            p = read_entry_id(p, cython.address(ms), cython.address(seq)) + 1
-            n_args = 0
-            while p[0] != 13:
-                n_args = n_args * 10 + cython.cast(uint32_t, p[0] - 48)
-                p += 1
-            p += 2
+            p = read_entry_id(p, cython.address(ms), cython.address(seq))
+            p = read_count(p, cython.address(n_args))
             self.journal.add(self.stream, ms, seq, p, end - p, n_args, new_node)
             new_node = False
             p = end
 
-    def end(self, head: StreamHead, now_ms: int) -> None:
-        """All entries were added."""
+    def delete(self) -> None:
+        """Delete the entries that were added as deleted ones."""
         if self.deleted:
             self.journal.delete_runs(self.stream, runs_of(self.deleted), (0, 0))
+            self.deleted = []
+
+    def end(self, head: StreamHead, now_ms: int) -> None:
+        """All entries were added."""
+        self.delete()
         load_head(self.journal, self.stream, head, now_ms)
+
+
+def read_count(p, n):
+    """Read ``*<n>\\r\\n``. REQUIRES: it is there."""
+    n[0] = 0
+    p += 1
+    while p[0] != 13:
+        n[0] = n[0] * 10 + cython.cast(uint32_t, p[0] - 48)
+        p += 1
+    return p + 2
 
 
 def runs_of(positions: list[int]) -> list[tuple[int, int]]:
@@ -103,14 +138,23 @@ def runs_of(positions: list[int]) -> list[tuple[int, int]]:
 
 
 def load_head(journal: Journal, stream: Stream, head: StreamHead, now_ms: int) -> None:
-    """Make all of a stream but its entries what ``head`` says, whatever groups it had."""
+    """Make all of a stream but its entries what ``head`` says, whatever groups it had.
+
+    A group that is there before and after keeps what XQ.GROUP set, of which a head knows nothing.
+    """
+    timeouts = {name: group.idle_timeout_ms for name, group in stream.groups.items()}
     for group in list(stream.groups.values()):
         journal.destroy_group(stream, group)
     journal.set_id(stream, head.last_id, head.entries_added, head.max_deleted_id)
     for group_head in head.groups:
         load_group(journal, stream, group_head, now_ms)
-    if head.producers is not None:
+        if timeouts.get(group_head.name):
+            group = stream.groups[group_head.name]
+            journal.set_idle_timeout(stream, group, timeouts[group_head.name])
+    if head.producers is not None and head.producers.duration_s:
         load_producers(journal, stream, head.producers)
+    elif stream.producers is not None and stream.producers.iids_added:
+        load_producers(journal, stream, ProducersHead(0, 0, [], 0, 0))
 
 
 def load_group(journal, stream, head, now_ms):

@@ -87,7 +87,8 @@ def test_what_is_in_the_way_is_one_line(tmp_path: Path) -> None:
     port = servers.free_port()
     status, out, err = cli("-u", f"redis://127.0.0.1:{port}", "PING")
     assert (status, out) == (1, "")
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2
+    assert err.endswith("Try: respq serve          starts a server\n")
     assert f"127.0.0.1:{port}" in err
     assert cli("-u", "nonsense://x", "PING")[0] == 2
 

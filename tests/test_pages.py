@@ -9,13 +9,18 @@ import pytest
 
 from respserver.spec import TABLE
 from tools import commands_page, settings_page
+from tools.living import cheat
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 @pytest.mark.parametrize(
     ("name", "page"),
-    [("settings.md", settings_page.page), ("commands.md", commands_page.page)],
+    [
+        ("settings.md", settings_page.page),
+        ("commands.md", commands_page.page),
+        ("cheatsheet.md", cheat.page),
+    ],
 )
 def test_page_is_what_make_docs_writes(name: str, page: Callable[[], str]) -> None:
     assert (DOCS / name).read_text() == page(), "run `make docs`"

@@ -50,6 +50,7 @@ OTHER = {
     "requirepass": "swordfish",
     "dir": "/srv/streams",
     "appendfsync": "everysec",
+    "log-compression": "yes",
     "databases": "4",
     "memory-budget": "67108864",
     "redis-version": "8.2.3",
@@ -84,6 +85,7 @@ BAD = {
     "requirepass": "two\nlines",
     "dir": "",
     "appendfsync": "sometimes",
+    "log-compression": "maybe",
     "databases": "0",
     "memory-budget": "1mb",
     "redis-version": "6.2.0",
@@ -161,6 +163,10 @@ def test_the_samples_above_cover_the_table() -> None:
     assert not set(CONSTANTS) & set(SETTINGS)
 
 
+def test_the_url_of_the_other_commands_is_no_setting() -> None:
+    assert load(environment={"RESPQ_URL": "redis://localhost"}) == Config()
+
+
 def test_unknown_names_are_refused_with_the_one_meant(tmp_path: Path) -> None:
     file = tmp_path / "respq.toml"
     file.write_text("apendfsync = 'always'\n")
@@ -170,7 +176,7 @@ def test_unknown_names_are_refused_with_the_one_meant(tmp_path: Path) -> None:
         f"unknown setting 'apendfsync' in file {file}; did you mean 'appendfsync'?"
     )
     with pytest.raises(SettingsError) as refused:
-        load(environment={"RESPQ_POTR": "1"})
+        load(environment={"RESPQ_POTR": "1", "RESPQ_URL": "redis://localhost"})
     assert str(refused.value) == (
         "unknown setting 'RESPQ_POTR' in the environment; did you mean 'RESPQ_PORT'?"
     )

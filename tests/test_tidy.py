@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("lsmstore", "streams", "cluster", "respserver", "tools")
-FOLDERS = (*PACKAGES, "tests", "docs", "stubs", ".ci")
+FOLDERS = (*PACKAGES, "tests", "docs", "packaging", "stubs", ".ci")
 ROOT_FILES = ("setup.py", "pyproject.toml", "Makefile", "README.md", "ARCHITECTURE.md")
 SUFFIXES = {".py", ".pyi", ".pxd", ".mjs", ".rb", ".pl", ".md", ".toml", ".txt", ""}
 NOT_OURS = {"__pycache__", "node_modules"}

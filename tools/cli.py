@@ -25,14 +25,36 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
+    "add": Lazy("tools.living.add", "add", "Add entries to a stream."),
     "backup": Lazy("tools.care.backup", "backup", "Keep a copy of a running server's data."),
-    "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
+    "cheat": Lazy("tools.living.cheat", "cheat", "Show the commands one needs."),
+    "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
+    "completion": Lazy(
+        "tools.living.completion", "completion", "Print what makes a shell complete."
+    ),
+    "demo": Lazy("tools.living.demonstrate", "demo", "See a worker die and its work come back."),
+    "doctor": Lazy("tools.living.doctor", "doctor", "Find out what is wrong, and what helps."),
+    "export": Lazy("tools.living.export", "export", "Write streams as lines of JSON."),
+    "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
+    "import": Lazy("tools.living.importing", "import_", "Read streams from lines of JSON."),
     "inspect": Lazy("tools.care.inspect", "inspect", "Tell what a stream is made of."),
+    "lag": Lazy("tools.living.lag", "lag", "Show how far behind each group is."),
+    "migrate": Lazy(
+        "tools.migrate.command",
+        "migrate",
+        "Move streams from Redis, Valkey, another respq or a file, and back.",
+    ),
+    "pending": Lazy("tools.living.pending", "pending", "Show, claim, end pending entries."),
+    "ping": Lazy("tools.living.ping", "ping", "Ask whether the server is there."),
     "repair": Lazy("tools.care.repair", "repair", "Make a damaged data directory sound."),
     "restore": Lazy("tools.care.backup", "restore", "Bring a backup back."),
     "serve": Lazy("tools.serve", "serve", "Run the server."),
+    "stream": Lazy("tools.living.stream", "stream", "List, show and trim streams."),
+    "tail": Lazy("tools.living.tail", "tail", "Print the newest entries of streams."),
+    "top": Lazy("tools.living.top", "top", "Watch the server and its groups live."),
+    "work": Lazy("tools.living.work", "work", "Let a program work on entries, one each."),
 }
 
 
@@ -49,6 +71,15 @@ class LazyGroup(click.Group):
         if found is None:
             return None
         return cast(click.Command, getattr(import_module(found.module), found.attribute))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand; suggest those that are spelt alike."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand:
+            raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of subcommands from the lines above."""

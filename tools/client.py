@@ -15,17 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tools.connection import Trouble, open_connection, text, unreachable, url_option
+
 if TYPE_CHECKING:
     from redis.connection import Connection
 
-URL = "redis://127.0.0.1:6379"
 LISTENING = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "MONITOR"})
 EXIT_FAILED = 1
-
-
-def text(value: bytes) -> str:
-    """Bytes as text."""
-    return value.decode("utf-8", "backslashreplace")
 
 
 def as_json(value: Any) -> Any:
@@ -123,13 +119,13 @@ class Speaker:
 
 
 def commands_in(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """The commands of an input, one a line, quoted as redis-cli has it. Raises ClickException."""
+    """The commands of an input, one a line, quoted as redis-cli has it. Raises Trouble."""
     from respserver.scan import split_inline
 
     for number, line in enumerate(lines, 1):
         words = split_inline(line.rstrip(b"\r\n"))
         if words is None:
-            raise click.ClickException(f"line {number}: quotes are not balanced")
+            raise Trouble(f"line {number}: quotes are not balanced", "respq cli --help")
         if words:
             yield words
 
@@ -139,14 +135,7 @@ def commands_in(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     short_help="Send commands to a server.",
     context_settings={"allow_interspersed_args": False},
 )
-@click.option(
-    "-u",
-    "--url",
-    default=URL,
-    show_default=True,
-    metavar="URL",
-    help="redis://[user:password@]host:port/database, rediss:// or unix:///path.",
-)
+@url_option
 @click.option("--json", "in_json", is_flag=True, help="Print each reply as a line of JSON.")
 @click.argument("command", nargs=-1)
 def cli(url: str, in_json: bool, command: tuple[str, ...]) -> None:
@@ -156,25 +145,9 @@ def cli(url: str, in_json: bool, command: tuple[str, ...]) -> None:
     respq cli XADD orders '*' sku A-17
     respq cli --json -u redis://127.0.0.1:6379/2 -- XINFO STREAM orders
     """
-    from redis._parsers import _HiredisParser
-    from redis.connection import Connection, parse_url
-    from redis.exceptions import RedisError, ResponseError
+    from redis.exceptions import RedisError
 
-    class Parser(_HiredisParser):
-        """Keeps the code at the beginning of an error, which redis-py takes away."""
-
-        @classmethod
-        def parse_error(cls, response: str) -> ResponseError:
-            """An error as it came."""
-            return ResponseError(response)
-
-    try:
-        settings: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    kind = settings.pop("connection_class", Connection)
-    settings.setdefault("socket_timeout", None)  # a reader may wait for as long as it likes
-    connection = kind(**settings, protocol=3 if in_json else 2, parser_class=Parser)
+    connection: Any = open_connection(url, protocol=3 if in_json else 2)
     speaker = Speaker(connection, in_json)
     try:
         connection.connect()
@@ -184,7 +157,7 @@ def cli(url: str, in_json: bool, command: tuple[str, ...]) -> None:
             for words in commands_in(sys.stdin.buffer):
                 speaker.run(words)
     except RedisError as error:
-        raise click.ClickException(str(error)) from None
+        raise unreachable(url, error) from None
     except KeyboardInterrupt:
         pass
     finally:

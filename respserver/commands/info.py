@@ -66,7 +66,7 @@ def server_section(call: Call) -> Iterable[Line]:
     yield "monotonic_clock", "POSIX clock_gettime"
     yield "multiplexing_api", "epoll"
     yield "process_id", os.getpid()
-    yield "process_supervised", "no"
+    yield "process_supervised", "systemd" if os.environ.get("NOTIFY_SOCKET") else "no"
     yield "run_id", server.run_id
     yield "tcp_port", server.port
     yield "server_time_usec", call.now_ms * 1000

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from respserver.args import Args, need_int
-from respserver.call import COLD
-from respserver.errors import SYNTAX, ReplyError
+from respserver.call import COLD, FRAME_BYTES_MAX
+from respserver.errors import OUT_OF_MEMORY, SYNTAX, ReplyError
 from respserver.keyspec import one_key
 from respserver.replies import OK, Simple
 from respserver.spec import DENYOOM, READONLY, WRITE, command
@@ -40,11 +40,8 @@ INVALID_IDLETIME = b"ERR Invalid IDLETIME value, must be >= 0"
 INVALID_FREQ = b"ERR Invalid FREQ value, must be >= 0 and <= 255"
 WRONG_FOOTER = b"ERR DUMP payload version or checksum are wrong"
 BAD_DATA = b"ERR Bad data format"
-OUT_OF_MEMORY = b"OOM command not allowed when used memory > 'maxmemory'."
 
 FREQ_MAX = 255
-# What one frame of the log takes, and a reply.
-FRAME_BYTES_MAX = 1 << 30
 INT64_MAX = (1 << 63) - 1
 # The newest version of RDB that a version of Redis reads, and since when there are types.
 RDB_VERSIONS = ((LEVEL_8_8, 14), (LEVEL_8_6, 13), (OLDEST, 12))

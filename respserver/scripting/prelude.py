@@ -10,7 +10,7 @@ PRELUDE = r"""
 local py_call, py_raise, py_error, py_log, py_sha1, py_library, py_tick, limit = ...
 local as_function = python.as_function
 local real = _G
-local dbg, error, type, pairs, select = debug, error, type, pairs, select
+local dbg, error, type, pairs, next, select = debug, error, type, pairs, next, select
 local rawset, rawget, setmetatable, getmetatable = rawset, rawget, setmetatable, getmetatable
 local tostring, unpack, loadstring, setfenv = tostring, unpack, loadstring, setfenv
 local pcall, xpcall, co, newproxy = pcall, xpcall, coroutine, newproxy
@@ -288,6 +288,9 @@ function api.compile(text)
   return setfenv(made, env)
 end
 function api.run(f, keys, argv)
+  for proxy in pairs(protected) do  -- table.insert of an earlier script asked no metatable
+    for name in next, proxy do rawset(proxy, name, nil) end
+  end
   ending = nil
   G.KEYS, G.ARGV = keys, argv
   dbg.sethook(hook, '', limit.instructions)

@@ -19,7 +19,7 @@ from streams.stream import Stream
 STRING: Final = 0
 FOOTER_BYTES: Final = 10
 CHECKSUM_BYTES: Final = 8
-VERSIONS: Final = {15: 9, 19: 10, 21: 11}
+VERSIONS: Final = {15: 9, 19: 10, 21: 11, 26: 13, 27: 14}
 """The version of RDB that a type of stream came with."""
 
 

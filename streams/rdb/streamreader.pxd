@@ -15,6 +15,15 @@ cdef class StreamReader:
     cdef uint64_t last_ms
     cdef uint64_t last_seq
     cdef uint64_t live
+    cdef bint is_trusting
+
+    # the last entry that is there, the last one of the nodes before, and those deleted behind it
+    cdef uint64_t live_ms
+    cdef uint64_t live_seq
+    cdef uint64_t before_ms
+    cdef uint64_t before_seq
+    cdef Py_ssize_t tail
+    cdef Py_ssize_t tail_entries
 
     # the listpack of a node
     cdef bytes listpack
@@ -34,7 +43,8 @@ cdef class StreamReader:
     cdef int64_t integer(self) except? -1
     cdef void put_element(self, Buf to) noexcept
     cdef int read_names(self) except -1
-    cdef int read_entry(self, uint64_t base_ms, uint64_t base_seq) except -1
+    cdef int read_entry(self, uint64_t base_ms, uint64_t base_seq, int64_t flags) except -1
+    cdef bint is_in_place(self, uint64_t ms, uint64_t seq, bint is_deleted) except -1
 
     # what the head may still take
     cdef int64_t room

@@ -4,6 +4,8 @@ Rules: entries are put into wire form straight from the listpack, so nothing is 
 What no Redis writes is refused, whether or not Redis would take it: IDs that do not ascend, numbers
 of entries that are not those that are there, listpacks with a wrong length or anything left over,
 pending rows twice or of two consumers or of none. So what was read can be loaded without a doubt.
+Deleted entries out of order are left out: XSETID may go back behind them, and what is added then
+stands in the node of theirs.
 
 Grammar (reader.py has the rest; [n: from type n on], times in ms)::
 
@@ -74,6 +76,9 @@ class StreamReader:
         self.last_ms = 0
         self.last_seq = 0
         self.live = 0
+        self.is_trusting = False
+        self.live_ms = 0
+        self.live_seq = 0
         self.nodes_left = source.length()
 
     def __dealloc__(self) -> None:
@@ -86,6 +91,9 @@ class StreamReader:
         live: int64_t
         deleted: int64_t
         i: int64_t
+        flags: int64_t
+        kept: int64_t = 0
+        seen: int64_t = 0
         gone: list = []
         base_ms: uint64_t
         base_seq: uint64_t
@@ -103,19 +111,36 @@ class StreamReader:
             raise self.corrupt()
         self.read_names()
         self.out.n = 0
+        self.before_ms = self.last_ms
+        self.before_seq = self.last_seq
+        self.tail = self.tail_entries = 0
         for i in range(live + deleted):
-            if self.read_entry(base_ms, base_seq):
-                gone.append(i)
+            flags = self.integer()
+            if flags < 0 or flags > 3:
+                raise self.corrupt()
+            seen += flags & FLAG_DELETED
+            if self.read_entry(base_ms, base_seq, flags):
+                if flags & FLAG_DELETED:
+                    gone.append(kept)
+                    self.tail_entries += 1
+                    kept += 1
+                else:
+                    if self.tail_entries < 0:  # those before it were out of order
+                        kept += self.tail_entries
+                        del gone[self.tail_entries :]
+                    kept += 1
+                    self.tail_entries = 0
+                    self.tail = self.out.n
             if cython.cast(uint64_t, self.out.n) > self.source.limit_bytes:
                 raise RdbTooLarge("the entries of a node")
         if (
             self.at != self.stop
-            or cython.cast(int64_t, len(gone)) != deleted
+            or seen != deleted
             or (self.elements_told != ELEMENTS_UNKNOWN and self.elements != self.elements_told)
         ):
             raise self.corrupt()
         self.live += live
-        node: Node = Node(self.out.p[: self.out.n], live + deleted, gone)
+        node: Node = Node(self.out.p[: self.out.n], kept, gone)
         if self.out.cap > 1 << 20:
             self.out.clear()
         return node
@@ -202,10 +227,27 @@ class StreamReader:
             raise self.corrupt()
         return 0
 
-    def read_entry(self, base_ms, base_seq):
-        """Append the next entry to ``out`` in wire form; whether it was deleted."""
+    def is_in_place(self, ms, seq, is_deleted):
+        """Whether the next entry is above all before it; if not, it must have been deleted.
+
+        One that is there may be below those deleted since the last one that is: these are taken
+        back from ``out``, and their number is left negative.
+        """
+        if id_less(self.last_ms, self.last_seq, ms, seq):
+            return True
+        if is_deleted:
+            return False
+        if id_less(self.live_ms, self.live_seq, ms, seq) and id_less(
+            self.before_ms, self.before_seq, ms, seq
+        ):
+            self.out.n = self.tail
+            self.tail_entries = -self.tail_entries
+            return True
+        raise self.source.error("IDs that do not ascend before")
+
+    def read_entry(self, base_ms, base_seq, flags):
+        """Append the next entry to ``out`` in wire form; whether it is above those before."""
         out: Buf = self.out
-        flags: int64_t = self.integer()
         ms: uint64_t
         seq: uint64_t
         fields: int64_t = self.fields
@@ -213,14 +255,18 @@ class StreamReader:
         start: cython.Py_ssize_t = 0
         limit: cython.Py_ssize_t = self.source.limit_bytes
         i: int64_t
-        if flags < 0 or flags > 3:
-            raise self.corrupt()
+        place: cython.Py_ssize_t
+        kept: cython.bint
         ms = base_ms + cython.cast(uint64_t, self.integer())
         seq = base_seq + cython.cast(uint64_t, self.integer())
-        if not id_less(self.last_ms, self.last_seq, ms, seq):
-            raise self.source.error("IDs that do not ascend before")
-        self.last_ms = ms
-        self.last_seq = seq
+        kept = self.is_in_place(ms, seq, flags & FLAG_DELETED)
+        place = out.n
+        if kept:
+            self.last_ms = ms
+            self.last_seq = seq
+        if not flags & FLAG_DELETED:
+            self.live_ms = ms
+            self.live_seq = seq
         if not flags & FLAG_SAME_FIELDS:
             fields = self.integer()
             if fields < 1 or fields > self.stop - self.at:
@@ -242,7 +288,20 @@ class StreamReader:
         told: int64_t = self.integer()
         if cython.cast(uint64_t, told) != self.elements - 1 - before:
             raise self.corrupt()
-        return flags & FLAG_DELETED
+        if not kept:
+            out.n = place
+        return kept
+
+    def expect(self, live: int, last_id: tuple[int, int]) -> None:
+        """There are no nodes here, but ``live`` entries elsewhere, the last of them ``last_id``."""
+        if self.nodes_left:
+            raise self.source.error("nodes where there should be none before")
+        self.live = live
+        self.live_ms, self.live_seq = last_id
+
+    def trust(self) -> None:
+        """There are no nodes here, and nobody knows how many entries elsewhere."""
+        self.is_trusting = True
 
     # ── what stands behind them ──────────────────────────────────────────────────────────────────
 
@@ -256,14 +315,14 @@ class StreamReader:
         found: StreamHead
         names: set = set()
         self.room = cython.cast(int64_t, source.limit_bytes)
-        if length != self.live:
+        if length != self.live and not self.is_trusting:
             raise source.error("the number of entries is another before")
-        if (self.last_ms, self.last_seq) > last_id:
+        if (self.live_ms, self.live_seq) > last_id:
             raise source.error("an entry is above the last ID before")
         if self.rdb_type >= 19:
             self.id_of_lengths()  # the first: it is that of the first entry
             max_deleted_id = self.id_of_lengths()
-            added = source.length()
+            added = self.count()
         found = StreamHead(length, last_id, max_deleted_id, added)
         for _ in range(source.length()):
             group: GroupHead = self.group()

@@ -108,3 +108,18 @@ def change_rows(fs: FileSystem, rows: dict[bytes, bytes | None], path: str = PAT
     flush.write()
     flush.install()
     store.close()
+
+
+COLUMNED = replace(SMALL, own_frame_bytes=4096, graduate_bytes=1000, dictionary_bytes=0)
+
+
+def fill_with_measurements(node: SimNode, rounds: int = 4) -> None:
+    """One stream of numbers, which a merge puts into columns."""
+    rng = random.Random(7)
+    heights = [rng.randrange(1 << 20) for _ in range(6)]
+    for round_ in range(1, rounds + 1):
+        for n in range(100):
+            at = rng.randrange(6)
+            heights[at] += rng.randrange(-9, 10)
+            node.call("XADD", "s", f"{round_}-{n}", "at", at, "height", f"{heights[at] / 100:.2f}")
+        node.flush()

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from lsmstore.container import COLUMNS, FRAME
 from lsmstore.fs import OsFS
 from tests.care.stores import (
+    COLUMNED,
     WORDY,
     change_rows,
     contents,
     copy_of,
     fill,
+    fill_with_measurements,
     fill_with_words,
     flip,
     on_disk,
@@ -386,3 +389,29 @@ def test_whatever_is_damaged_the_rest_is_served(seed: int, tmp_path: Path) -> No
         dump(again)
         assert isinstance(again.call("XADD", "fresh", "*", "f", "v"), bytes)
         again.close()
+
+
+def test_columns_are_repaired_frame_by_frame(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    node = on_disk(path, COLUMNED)
+    fill_with_measurements(node)
+    before = ids_of(node, "s")
+    run = node.engine.keyspace.tables[0][b"s"].runs[0]
+    frames = [run.place(i) for i in range(run.n_blocks)]
+    frame_heads = [FRAME.unpack_from(run.segment.stored_frame(*place[:2])) for place in frames]
+    assert [head[3] for head in frame_heads[:3]] == [COLUMNS] * 3
+    name = run.segment.path
+    node.close()
+    (path / "CURRENT").unlink()
+    flip(Path(name), frames[1][0] + 40)
+    account, again = repaired(path)
+    assert account["losses"]
+    lost = run.block_count(1)
+    kept = ids_of(again, "s")
+    assert set(kept) < set(before)
+    assert len(kept) == len(before) - lost
+    goes_on(again, path)
+
+
+def ids_of(node: SimNode, key: str) -> list[bytes]:
+    return [entry[0] for entry in node.call("XRANGE", key, "-", "+")]

@@ -92,6 +92,33 @@ def test_a_log_cut_at_any_byte_gives_the_whole_frames_before_the_cut() -> None:
             assert records(open_store(after)[1]) == whole + 1
 
 
+def test_frames_are_compressed_where_they_shrink_and_read_by_whoever_opens_the_log() -> None:
+    options = replace(SMALL, log_compressed_bytes_min=200)
+    written = {}
+    for how in (SMALL, options):
+        fs = SimFS()
+        store, _ = open_store(fs, how)
+        for _ in range(5):
+            fill(store, 1, each=30)
+            fill(store, 1)  # below the least
+            store.sync()
+        written[how] = store.stats()["log_bytes_written"]
+    assert written[options] < written[SMALL] // 2
+    path = f"{WAL}/{log_names(fs)[0]}"
+    for offset in range(88, 300):
+        damaged = fs.kill()
+        damaged.flip_bit(path, offset, offset % 8)
+        with pytest.raises(Corruption) as caught:
+            open_store(damaged, options)
+        assert caught.value.path == path
+    for how in (options, SMALL):
+        again, frames = open_store(fs.kill(), how)
+        assert records(frames) == 5 * 31 == again.written_lsn
+    before = again.stats()["log_bytes_written"]
+    store.commit(random.Random(1).randbytes(1000), 1)
+    assert store.stats()["log_bytes_written"] - before > 1000, "it does not shrink"
+
+
 @pytest.mark.parametrize("synced", [0, 3, 6])
 def test_a_flip_is_a_tear_or_refused_and_never_loses_what_a_later_frame_claims(synced: int) -> None:
     fs = SimFS()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from respserver import parking
 from tests.sim.node import SimClient, SimNode
 
 ENTRIES = 60
@@ -150,3 +153,34 @@ def test_the_last_id_of_a_read_is_that_of_the_moment_it_was_asked() -> None:
     reply = node.client.take()
     assert reply is not None
     assert b"\r\n777-1\r\n" in reply
+
+
+def test_a_key_that_became_a_string_while_its_blocks_were_read_is_of_the_wrong_type() -> None:
+    node = cold_node()
+    other = node.connect()
+    for words in (("XRANGE", "s", "-", "+"), ("XREVRANGE", "s", "+", "-")):
+        node.client.send(*words)
+        assert node.client.session.blocked is not None
+        other.send("SET", "s", "v")
+        node.run()
+        assert (node.client.take() or b"").startswith(b"-WRONGTYPE ")
+        assert other.replies() == [b"+OK\r\n"]
+        node = cold_node()
+        other = node.connect()
+
+
+def test_who_is_robbed_of_blocks_again_and_again_reads_them_in_place_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DUMP needs all blocks at once; others who read cold data push them out of a small cache."""
+    monkeypatch.setattr(parking, "COLD_READ_BLOCKS", 8)
+    monkeypatch.setattr(parking, "COLD_ROUNDS_MAX", 5)
+    node = cold_node()
+    node.client.send("DUMP", "s")
+    for _ in range(50):
+        if not node.skin.step():
+            break
+        node.engine.keyspace.cache.make_room()  # as when another reader is done
+    reply = node.client.take()
+    assert reply is not None, "it reads for ever"
+    assert reply.startswith(b"$")

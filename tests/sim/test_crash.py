@@ -243,7 +243,13 @@ def test_what_was_told_survives_where_dictionaries_are_trained(
     seed: int, record_property: Callable[[str, object], None]
 ) -> None:
     print(f"seed {seed}")
-    options = replace(SMALL, dictionary_bytes=4096, frame_bytes=1024, merge_width=2)
+    options = replace(
+        SMALL,
+        dictionary_bytes=4096,
+        frame_bytes=1024,
+        merge_width=2,
+        log_compressed_bytes_min=200,
+    )
     crashes = WordyCrashes(seed, "everysec", options)
     crashes.run()
     record_property("crash points", crashes.points)

@@ -9,6 +9,7 @@ import pytest
 
 from lsmstore.compaction import Kind
 from lsmstore.simfs import LOSE_ALL
+from respserver import compacting
 from tests.lsmstore.support import check_files
 from tests.seeds import seeds
 from tests.sim.dump import difference, dump
@@ -269,3 +270,31 @@ def test_merges_of_copies_show_nowhere(seed: int, options: object) -> None:
     node.flush()
     assert segment_bytes(node) == 0
     check_files(node.store)
+
+
+def test_a_copy_made_while_streams_change_over_to_merged_segments_changes_over_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compacting, "SLICE_S", -1.0)
+    node = SimNode(merges=False)
+    for n in range(9):
+        fill(node, "a", 5 * n, 5 * n + 5)
+        fill(node, "b", 5 * n, 5 * n + 5)
+        node.flush()
+    expected = node.raw("XRANGE", "b", "-", "+")
+    merging = node.engine.upkeep.compacting
+    merging._runner = SimRunner(node.fs)
+    merging.look()
+    node.client.send("PING")
+    merge = None
+    while merging._exchange is None:
+        merge = merging._merge or merge
+        assert node.skin.step(), "nothing was merged"
+    assert merge is not None
+    node.client.send("COPY", "b", "c")
+    assert merging._exchange is not None, "it is too late for the test"
+    node.run()
+    node.client.replies()
+    assert node.raw("XRANGE", "c", "-", "+") == expected
+    for stream in node.engine.keyspace.by_sid.values():
+        assert not stream.reads_any(merge.replaced)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from lsmstore.compaction import Kind
 from lsmstore.compactor import MergeFailed
+from lsmstore.container import COLUMNS, FRAME
 from lsmstore.errors import Corruption, DiskFull
 from lsmstore.merge import MergeRequest, MergeResult
 from lsmstore.simfs import LOSE_ALL
@@ -17,7 +19,7 @@ from streams.listpack import element_size
 from streams.survivors import blank
 from tests.lsmstore.support import check_files
 from tests.sim.dump import difference, dump
-from tests.sim.node import PATH, SimNode, SimRunner
+from tests.sim.node import PATH, SMALL, SimNode, SimRunner
 
 
 def filled(rounds: int = 8, each: int = 20, **how: object) -> SimNode:
@@ -228,3 +230,51 @@ def test_a_blank_keeps_the_shape_and_loses_the_value(value: bytes) -> None:
     assert parts[7] == parts[11]
     assert blank(found) == found
     assert len(value) < 2 or parts[7] != value
+
+
+def codecs(node: SimNode, key: bytes) -> list[int]:
+    """How the frames of a stream are stored."""
+    stream = node.engine.keyspace.tables[0][key]
+    found = []
+    for run in stream.runs:
+        for i in range(run.n_blocks):
+            frame = run.segment.stored_frame(*run.place(i)[:2])
+            found.append(FRAME.unpack_from(frame)[3])
+    return found
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_measurements_are_put_into_columns_and_nobody_notices(deleted: bool) -> None:
+    options = replace(SMALL, own_frame_bytes=8192, graduate_bytes=1000)
+    plain = SimNode(merges=False)
+    node = SimNode(options=options)
+    rng = random.Random(5)
+    walk = [[rng.randrange(1 << 20), 400] for _ in range(8)]
+    for n in range(1, 1000):
+        sensor = rng.randrange(8)
+        walk[sensor][0] += rng.randrange(-9, 10)
+        walk[sensor][1] += rng.randrange(-2, 3)
+        temp = f"{walk[sensor][0] / 100:.2f}"
+        for one in (node, plain):
+            one.call(
+                "XADD", "s", f"{n}-1", "sensor", f"s-{sensor}", "t", temp, "h", walk[sensor][1]
+            )
+        if n % 200 == 0:
+            if deleted:
+                for one in (node, plain):
+                    one.call("XDEL", "s", f"{n - 100}-1")
+            node.flush()
+    assert COLUMNS in codecs(node, b"s")
+    assert difference(dump(plain), dump(node)) == ""
+    again = node.reopen()
+    assert again.raw("XRANGE", "s", "-", "+") == plain.raw("XRANGE", "s", "-", "+")
+    again.call("XTRIM", "s", "MAXLEN", 300)
+    plain.call("XTRIM", "s", "MAXLEN", 300)
+    for n in range(1000, 1400):
+        for one in (again, plain):
+            one.call("XADD", "s", f"{n}-1", "sensor", "s-1", "t", f"{n}.25", "h", n % 7)
+        if n % 100 == 0:
+            again.flush()
+    assert COLUMNS in codecs(again, b"s"), "frames are copied as they are"
+    assert difference(dump(plain), dump(again.reopen())) == ""
+    check_files(again.store)

@@ -418,3 +418,12 @@ def test_what_a_script_reads_its_caller_has_read() -> None:
 def test_lua_is_loaded_with_the_first_script() -> None:
     code = "import sys, respserver.server; sys.exit('lupa' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["redis", "_G", "string", "table", "math", "cjson", "os", "bit"])
+def test_what_a_script_puts_past_a_readonly_table_is_gone_with_it(name: str) -> None:
+    """table.insert asks no metatable."""
+    node = SimNode()
+    found = f"return rawget({name}, 1) or 'nothing'"
+    assert node.call("EVAL", f"table.insert({name}, 'left') {found}", 0) == b"left"
+    assert node.call("EVAL", found, 0) == b"nothing"

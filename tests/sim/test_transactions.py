@@ -11,7 +11,9 @@ import random
 import pytest
 
 from lsmstore.simfs import KEEP_ALL, LOSE_ALL, MIXED, SimFS
-from tests.respclient import encode
+from respserver import engine
+from respserver.errors import OUT_OF_MEMORY
+from tests.respclient import Reply, encode
 from tests.seeds import seeds
 from tests.sim.node import SimClient, SimNode
 
@@ -156,3 +158,21 @@ def test_what_exec_was_promised_is_not_given_away() -> None:
     assert node.client.replies() == [b"*3\r\n$-1\r\n$-1\r\n+OK\r\n"]
     node.call("SET", "k", "y")
     assert node.engine.verbs.promised == 0
+
+
+def test_a_frame_does_not_grow_beyond_what_the_log_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "FRAME_BYTES_MAX", 70 << 20)
+    node = SimNode()
+    value = "v" * (10 << 20)
+    node.call("MULTI")
+    for i in range(8):
+        node.call("SET", f"k{i}", value)
+    refused = Reply("-", b"EXECABORT Transaction discarded because of: " + OUT_OF_MEMORY)
+    assert node.call("EXEC") == refused
+    assert node.call("DBSIZE") == 0
+    script = (
+        "for i = 1, 9 do local r = redis.pcall('SET', i, ARGV[1]); if r.err then return i end end"
+    )
+    assert node.call("EVAL", script, 0, value) == 7
+    assert node.call("DBSIZE") == 6
+    assert node.reopen().call("DBSIZE") == 6

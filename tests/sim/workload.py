@@ -57,7 +57,9 @@ class Workload:
             (5, self.expire),
             (3, self.move),
             (4, self.restore),
+            (4, self.load),
         ]
+        self.heads: list[str] = []
         self.payloads: list[str] = []
 
     def draw(self) -> Command:
@@ -73,6 +75,9 @@ class Workload:
         elif command[0] == "DUMP" and reply[:1] == b"$" and reply[:2] != b"$-":
             payload = reply[reply.index(b"\n") + 1 : -2]
             self.payloads = [*self.payloads[-7:], payload.decode("latin-1")]
+        elif command[0] == "XQ.HEAD" and reply[:1] == b"$" and reply[:2] != b"$-":
+            payload = reply[reply.index(b"\n") + 1 : -2]
+            self.heads = [*self.heads[-3:], payload.decode("latin-1")]
 
     def some_id(self, key: str) -> str:
         known = self.ids[key]
@@ -265,6 +270,28 @@ class Workload:
         options = self.rng.choice(([], ["REPLACE"], ["REPLACE"]))
         ttl = self.rng.choice(("0", "0", "30", "100000"))
         return ["RESTORE", name, ttl, self.rng.choice(self.payloads), *options]
+
+    def load(self, key: str) -> Command:
+        """A head is often one of before; entries follow whatever the stream ends with."""
+        if self.heads and self.rng.random() < 0.4:
+            return ["XQ.LOADHEAD", key, self.rng.choice(self.heads)]
+        if self.rng.random() < 0.4:
+            return ["XQ.HEAD", key]
+        after = self.ids[key][-1] if self.ids[key] else "0-0"
+        ms = int(after.partition("-")[0])
+        ids = [f"{ms + step}-{self.rng.randrange(9)}" for step in (1, 2, 4)]
+        value = self.value()
+        entries = "".join(
+            f"*2\r\n${len(id)}\r\n{id}\r\n*2\r\n$1\r\nf\r\n${len(value)}\r\n{value}\r\n"
+            for id in ids
+        )
+        return [
+            "XQ.LOAD",
+            key,
+            after,
+            entries,
+            *self.rng.choice(([], ["NODE"], ["NODE", "0", "2"])),
+        ]
 
     def delete(self, key: str) -> Command:
         name = self.rng.choice(("k1", "k2", "c", "c", key))

@@ -6,23 +6,13 @@ Standard output carries the result alone, a table or JSON; progress goes to stan
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 import sys
-from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from tools.bench.contender import ContenderError, installed_respq
-from tools.bench.contest import Programs, run
-from tools.bench.generator import LoadFailed
-from tools.bench.outcome import FigureOutcome, Outcome, RowOutcome
-from tools.bench.rows import Scale
-from tools.bench.table import NAMES, WORK
+if TYPE_CHECKING:
+    from tools.bench.outcome import Outcome
 
 MISSED = 3
 REPORT_COLUMNS = 150
@@ -30,6 +20,8 @@ REPORT_COLUMNS = 150
 
 def chosen(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> frozenset[str]:
     """The rows asked for; all, if none is."""
+    from tools.bench.table import NAMES
+
     wanted = frozenset(name for given in names for name in given.split(","))
     unknown = wanted - set(NAMES)
     if unknown:
@@ -39,7 +31,25 @@ def chosen(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> fro
     return wanted or frozenset(NAMES)
 
 
-@click.command()
+class WithStore(click.Group):
+    """The benchmark beside redis-server, and ``store``, which is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The one subcommand."""
+        return ["store"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import it."""
+        if cmd_name != "store":
+            return None
+        from tools.bench.store.command import store
+
+        return store
+
+
+@click.group(
+    cls=WithStore, invoke_without_command=True, short_help="Measure respq beside redis-server."
+)
 @click.option("--rows", multiple=True, callback=chosen, help="Names of rows, with commas; all.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option(
@@ -62,7 +72,9 @@ def chosen(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> fro
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--calibrate", is_flag=True, help="redis-server on both sides: how level is it?")
 @click.option("--strict", is_flag=True, help=f"Exit with {MISSED} if a goal is missed.")
+@click.pass_context
 def bench(
+    context: click.Context,
     rows: frozenset[str],
     rounds: int,
     seconds: float,
@@ -76,6 +88,8 @@ def bench(
 ) -> None:
     """Measure respq beside redis-server.
 
+    ``store`` measures its store alone, beside other stores.
+
     Each row starts both servers afresh, with the same appendfsync, and loads them in turn: respq,
     redis, respq, redis and so on. Rows on what an option costs run a second respq that does without
     it, in the column of redis. The ratio is the median of the rounds' ratios; its spread is
@@ -83,6 +97,18 @@ def bench(
     marked client-bound: that server could have done more. Where other processes were busy, the
     ratio by processor time is the one to trust.
     """
+    if context.invoked_subcommand is not None:
+        return
+    # The generator brings compiled modules; help does without them.
+    from rich.console import Console
+
+    from tools.bench.contender import ContenderError, installed_respq
+    from tools.bench.contest import Programs, run
+    from tools.bench.generator import LoadFailed
+    from tools.bench.report import as_table, machine
+    from tools.bench.rows import Scale
+    from tools.bench.table import WORK
+
     scale = Scale(rounds, seconds, entries, recovery_entries=recovery_entries)
     programs = Programs(redis if calibrate else respq or installed_respq(), redis, calibrate)
     progress = Console(stderr=True, highlight=False)
@@ -112,78 +138,3 @@ def bench(
         raise click.ClickException(f"{failed} of {len(rows)} rows could not be measured")
     if strict and not all(outcome.hit for outcome in outcomes):
         raise SystemExit(MISSED)
-
-
-def machine(redis: str) -> dict[str, Any]:
-    """Where this was measured."""
-    version = subprocess.run([redis, "--version"], capture_output=True, text=True, check=True)
-    return {
-        "cpus": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "redis": version.stdout.strip(),
-    }
-
-
-def as_table(outcomes: list[Outcome], *, calibrate: bool) -> Table:
-    """The result for a reader."""
-    table = Table(
-        caption="p50/p99 in ms and cpu (server + generator, shares of a core) are respq's;"
-        " by cpu: ratio of the work done in a second of the server's processor time"
-    )
-    for heading in ("work", "respq" if not calibrate else "redis (as respq)", "redis"):
-        table.add_column(heading, justify="left" if heading == "work" else "right")
-    for heading in ("ratio", "spread", "goal", "", "by cpu", "p50/p99", "cpu"):
-        table.add_column(heading, justify="right")
-    for outcome in outcomes:
-        if isinstance(outcome, RowOutcome):
-            table.add_row(*row_cells(outcome))
-        else:
-            table.add_row(*figure_cells(outcome))
-    return table
-
-
-def verdict(outcome: Outcome) -> str:
-    """Goal met or not."""
-    return "[green]hit[/]" if outcome.hit else "[red]miss[/]"
-
-
-def row_cells(outcome: RowOutcome) -> tuple[str, ...]:
-    """A row of the table."""
-    ours = median(one.rate for one in outcome.respq)
-    theirs = median(one.rate for one in outcome.redis)
-    bound = outcome.client_bound
-    notes = [f"client-bound beside {' and '.join(bound)}"] if bound else []
-    notes += ["other processes were busy"] if outcome.disturbed else []
-    shown = sorted(outcome.respq, key=lambda one: one.rate)[len(outcome.respq) // 2]
-    return (
-        "\n".join([outcome.row.title, *(f"[yellow]{note}[/]" for note in notes)]),
-        f"{ours:,.0f} {outcome.row.unit}",
-        f"{theirs:,.0f}",
-        f"[bold]{outcome.ratio:.2f}[/]",
-        f"{min(outcome.ratios):.2f}-{max(outcome.ratios):.2f}",
-        f"≥ {outcome.row.goal:g}",
-        verdict(outcome),
-        f"{outcome.cpu_ratio:.2f}",
-        f"{shown.p50_us / 1000:.2f}/{shown.p99_us / 1000:.2f}",
-        f"{shown.server_cpu:.2f}+{shown.generator_cpu:.2f}",
-    )
-
-
-def figure_cells(outcome: FigureOutcome) -> tuple[str, ...]:
-    """A figure of the table."""
-    ours = [one.value for one in outcome.respq]
-    theirs = median(one.value for one in outcome.redis)
-    unit = outcome.figure.unit
-    return (
-        outcome.figure.title,
-        f"{outcome.value:.3g} {unit}",
-        f"{theirs:.3g}",
-        "",
-        f"{min(ours):.3g}-{max(ours):.3g}",
-        f"≤ {outcome.figure.goal:g}",
-        verdict(outcome),
-        "",
-        "",
-        "",
-    )

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,15 @@ def installed_respq() -> str:
 class Contender:
     """One server process. ``is_respq`` says which of the two it is."""
 
-    def __init__(self, name: str, program: str, appendfsync: str, *, is_respq: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        program: str,
+        appendfsync: str,
+        *,
+        is_respq: bool,
+        options: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.is_respq = is_respq
         self.host = "127.0.0.1"
@@ -66,7 +75,7 @@ class Contender:
         self.data.mkdir()
         self.log = self.home / "log"
         argv_of = respq_argv if is_respq else redis_argv
-        self._argv = argv_of(program, self.data, self.port, appendfsync)
+        self._argv = [*argv_of(program, self.data, self.port, appendfsync), *options]
         self._process: subprocess.Popen[bytes] | None = None
         self._control: Redis | None = None
 
@@ -124,6 +133,12 @@ class Contender:
         """Processor time the process has used, all threads and ended children."""
         fields = Path(f"/proc/{self._pid()}/stat").read_text().rsplit(") ", 1)[1].split()
         return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self, *, peak: bool = False) -> int:
+        """Memory the process has, as the system counts it, or the most it ever had."""
+        status = Path(f"/proc/{self._pid()}/status").read_text()
+        field = "VmHWM:" if peak else "VmRSS:"
+        return int(status.split(field, 1)[1].split(maxsplit=1)[0]) * 1024
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""

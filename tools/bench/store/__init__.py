@@ -1,0 +1,1 @@
+"""``respq bench store``: the store beside other stores, on the same data and as durable."""

@@ -1,0 +1,2 @@
+from streams.journal cimport Journal
+from streams.stream cimport Stream

@@ -1,0 +1,103 @@
+"""Who fills the target, and what may be done with what it has.
+
+Rules: a mark in the target says from which source it is filled, and the name of the connection that
+does so. While that connection is there nobody else begins: it is gone with its process. A target
+that has keys and no such mark is somebody else's: the mark then says so for good, and nothing is
+overwritten or deleted there that differs, unless told to.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from uuid import uuid4
+
+from tools.migrate.errors import Refused
+from tools.migrate.link import NAME, Address, CommandError
+from tools.migrate.loader import Policy
+from tools.migrate.target import OWN_KEY, Target, mark_words
+
+OWNER: Final = b""
+# What the target was when it was begun with: what may be done with it later.
+EMPTY: Final = "empty"
+REPLACE: Final = "replace"
+STRICT: Final = "strict"
+
+
+class Owned:
+    """A target that this process fills alone."""
+
+    def __init__(
+        self, address: Address, source: str, mode: str, *, replace: bool, needs_mark: bool = False
+    ) -> None:
+        """``source``: what names it for good. Raises MigrateError."""
+        self.name = f"{NAME}:{uuid4().hex[:12]}"
+        self.target = Target(address, self.name)
+        self.target.need_respq()
+        held = self.target.mark(OWNER)
+        self._refuse_others(held)
+        same = held is not None and held["source"] == source
+        if held is not None and not same and not replace:
+            raise Refused(
+                f"the target is being filled from {held['source']}, not from {source}",
+                f"respq migrate run {held['source']}, or --replace to begin anew",
+            )
+        if needs_mark and not same:
+            raise Refused(
+                f"nothing was moved from {source} to {address} yet",
+                f"respq migrate run {source} -u {address}",
+            )
+        kind = str(held["kind"]) if held is not None and same else ""
+        if replace and not same:
+            for key in self.target.own_keys():
+                self.target.call(0, "DEL", key)
+        fresh = not self.target.dbs()
+        if not kind or replace:
+            kind = EMPTY if fresh or kind == EMPTY else REPLACE if replace else STRICT
+        self.mark: dict[str, Any] = {
+            "source": source, "mode": mode, "by": self.name, "kind": kind,
+        }  # fmt: skip
+        self.policy = Policy(
+            fresh=fresh,
+            owned=same and not fresh and kind != STRICT,
+            replace=replace,
+            resumed=same,
+            drops=same and not fresh and kind == EMPTY,
+        )
+        self._take()
+
+    def _refuse_others(self, held: dict[str, Any] | None) -> None:
+        if held is None:
+            return
+        clients = bytes(self.target.call(0, "CLIENT", "LIST")).decode()
+        by = re.search(
+            rf"^id=\d+ addr=(\S+) .*\bname={re.escape(held['by'])} ", clients, re.MULTILINE
+        )
+        if by is not None:
+            raise Refused(
+                f"another migrator fills this target from {held['source']} (client {by[1]})",
+                "wait for it, or stop it",
+            )
+
+    def _take(self) -> None:
+        """Write the mark, unless another was quicker."""
+        link = self.target.link
+        link.call("WATCH", OWN_KEY)
+        self._refuse_others(self.target.mark(OWNER))
+        link.call("MULTI")
+        link.ask(*mark_words(OWNER, self.mark))
+        done = link.ask("EXEC")
+        if done is None:
+            raise Refused("another migrator began at the same moment", "wait for it")
+        if isinstance(done, CommandError) or isinstance(done[0], CommandError):
+            raise Refused(f"the target {self.target.address} takes nothing: {done}")
+
+    def drop_offsets(self) -> None:
+        """Forget how far a replication stream was followed."""
+        for key in self.target.own_keys():
+            if key != OWN_KEY:
+                self.target.call(0, "DEL", key)
+
+    def leave(self) -> None:
+        """The migration is over for good: nothing of it stays."""
+        self.target.drop_marks()
