@@ -4,7 +4,7 @@
 #   make test       the same set-up and the programs that tests run (needs Node.js and npm, ruby-redis,
 #                   perl's Redis and prometheus-redis-exporter), then all tests
 #   make install    only the set-up; ends with .venv/bin/respq
-#   make lint types bench crash docs format clean
+#   make lint types bench crash kill docs format clean
 #
 # Stamps in .venv remember what is done, so that a second call comes at once.
 
@@ -21,9 +21,10 @@ EDITABLE := RESPQ_SETUP=without-extensions $(PIP) --no-build-isolation --editabl
 
 JOBS  ?= 2
 SEEDS ?= 50
+ROUNDS ?= 100
 ARGS  ?=
 
-.PHONY: install serve test lint types bench crash docs format clean
+.PHONY: install serve test lint types bench crash kill docs format clean
 
 install: $(VENV)/stamp-built
 
@@ -47,6 +48,10 @@ bench: install
 # Crash tests on the simulated disk, from SEEDS seeds each.
 crash: $(VENV)/stamp-dev
 	CRASH_SEEDS=$(SEEDS) $(BIN)/python -m pytest -n $(JOBS) -k crash $(ARGS)
+
+# A server killed ROUNDS times under load, on the real disk, with each appendfsync.
+kill: $(VENV)/stamp-dev
+	KILL_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -n $(JOBS) --timeout 0 -k nothing_acknowledged tests/wire $(ARGS)
 
 # Pages made from the code; a test holds them against it.
 docs: install

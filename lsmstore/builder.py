@@ -207,8 +207,7 @@ class SegmentBuilder:
         if self._raw:
             raw = self._raw
             how = self._chooser.choose(self._sid, len(raw), lambda i: raw[i])
-            compressors = self._chooser.compressors(how)
-            places += self._writer.put(raw, compressors, how.dictionary, by_column=how.by_column)
+            places += self._writer.put(raw, self._chooser.compressors(how), how)
         places += self._writer.copy(self._copied) if self._copied else []
         for offset, length in places:
             self._offsets.append(offset)

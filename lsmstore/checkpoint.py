@@ -78,7 +78,9 @@ def checkpoint_path(fs: FileSystem, store_path: str, name: str) -> str:
 class Checkpoint:
     """One checkpoint. There is at most one at a time."""
 
-    def __init__(self, files: Files, log: Log, path: str, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, files: Files, log: Log, path: str, ended: Callable[[Checkpoint], None]
+    ) -> None:
         """``path``: as ``checkpoint_path`` gave it. REQUIRES: on the loop, between two commits."""
         self.path = path
         self.lsn = log.written_lsn
@@ -87,6 +89,7 @@ class Checkpoint:
         self.copied = 0
         self.bytes_linked = 0
         self.bytes_written = 0
+        self.is_whole = False
         self._files = files
         self._fs = files.fs
         self._log = log
@@ -116,6 +119,7 @@ class Checkpoint:
             self._take_files()
             self._copy_log()
             self._write_manifest()
+            self.is_whole = True
         except (StorageError, OSError) as error:
             self._remove()
             if isinstance(error, OSError):
@@ -128,7 +132,7 @@ class Checkpoint:
         """Let go of what was held. On the loop, whether it was written or not."""
         self._files.held = frozenset()
         self._log.let_go()
-        self._ended()
+        self._ended(self)
 
     # -- inner parts ----------------------------------------------------------------------------
 
@@ -200,7 +204,10 @@ class Checkpoint:
             copy.pwrite(before, 0)
             at = len(before)
             for offset in range(start, end, COPY_BYTES):
-                data = file.pread(min(COPY_BYTES, end - offset), offset)
+                wanted = min(COPY_BYTES, end - offset)
+                data = file.pread(wanted, offset)
+                if len(data) < wanted:
+                    raise InputOutputError(path, "what was to be copied is shorter than it was")
                 copy.pwrite(data, at)
                 at += len(data)
             copy.pwrite(behind, at)

@@ -3,8 +3,8 @@ this.
 
     file    := header frame... footer       the last frames: origin (lsmstore/origin.py), index
     header  := magic 8 bytes | number u64 | after_lsn u64 | upto_lsn u64 | checksum u64   (40 bytes)
-    frame   := raw_len u32 | stored_len u32 | dictionary u32 | codec u8 | zero u8[3] | payload
-               | checksum u64
+    frame   := raw_len u32 | stored_len u32 | dictionary u32 | codec u8 | level u8 | zero u8[2]
+               | payload | checksum u64
     footer  := index_offset u64 | index_len u64 | counts u64[6] | number u64 | after_lsn u64
                | upto_lsn u64 | origin_offset u64 | origin_len u64 | checksum u64
                | magic 8 bytes                                                           (120 bytes)
@@ -15,9 +15,9 @@ frame in the wrong place or from another file fails; of header and footer, over 
 seeded with ``number``.
 
 ``codec`` 0: the payload is raw; 1: one zstd frame that states its content size, made with the
-dictionary ``dictionary`` if that is not 0; 2: the same, and its content are the columns
-(lsmstore/columns.py) of ``raw_len`` bytes, fewer than they are. ``index_len`` and every length of
-a frame in an index count the whole frame.
+dictionary ``dictionary`` if that is not 0, and at ``level``; 2: the same, and its content are the
+columns (lsmstore/columns.py) of ``raw_len`` bytes, fewer than they are. ``index_len`` and every
+length of a frame in an index count the whole frame.
 
 Rules of this file:
 
@@ -49,7 +49,7 @@ HEADER: Final = struct.Struct("<8sQQQ")
 HEADER_BYTES: Final = HEADER.size + 8
 FOOTER: Final = struct.Struct("<13Q")
 FOOTER_BYTES: Final = FOOTER.size + 8 + 8
-FRAME: Final = struct.Struct("<IIIBxxx")
+FRAME: Final = struct.Struct("<IIIBBxx")
 FRAME_OVERHEAD: Final = FRAME.size + 8
 U64: Final = struct.Struct("<Q")
 RAW: Final = 0
@@ -62,6 +62,26 @@ _second_thread = ThreadPoolExecutor(1, "compress")
 Counts = tuple[int, int, int, int, int, int]
 Compressors = tuple[zstandard.ZstdCompressor, zstandard.ZstdCompressor]
 """Two alike: one of them may be used by one thread at a time."""
+
+
+class FrameHead(NamedTuple):
+    """The first bytes of a frame."""
+
+    raw_len: int
+    stored_len: int
+    dictionary: int
+    codec: int
+    level: int
+
+
+class How(NamedTuple):
+    """How a frame is compressed."""
+
+    level: int
+    dictionary: int
+    """0: none."""
+    by_column: bool = False
+    """Entries are put into columns where that is possible; there is no dictionary then."""
 
 
 class Footer(NamedTuple):
@@ -118,6 +138,7 @@ class ContainerWriter:
         self._health = health
         self._sync_bytes = sync_bytes
         self._synced = 0
+        self._how = How(level, 0)
         self._compressors = make_compressors(level)
         self._hurried = hurried
         self._file = self._create()
@@ -131,20 +152,17 @@ class ContainerWriter:
         self,
         raws: Sequence[bytes],
         compressors: Compressors | None = None,
-        dictionary: int = 0,
-        *,
-        by_column: bool = False,
+        how: How | None = None,
     ) -> list[tuple[int, int]]:
         """Append one frame for each of ``raws``; returns (offset, length of the whole frame).
 
-        ``compressors`` are those with the dictionary of that number. ``by_column``: entries are put
-        into columns where that is possible.
+        ``compressors`` are those that compress as ``how`` says.
         """
         used = compressors or self._compressors
         places: list[tuple[int, int]] = []
         for start in range(0, len(raws), BATCH_FRAMES_MAX):
             batch = raws[start : start + BATCH_FRAMES_MAX]
-            places += self._put_batch(batch, used, dictionary, by_column)
+            places += self._put_batch(batch, used, how or self._how)
         return places
 
     def copy(self, frames: Sequence[bytes]) -> list[tuple[int, int]]:
@@ -184,9 +202,9 @@ class ContainerWriter:
     # -- inner parts ----------------------------------------------------------------------------
 
     def _put_batch(
-        self, raws: Sequence[bytes], compressors: Compressors, dictionary: int, by_column: bool
+        self, raws: Sequence[bytes], compressors: Compressors, how: How
     ) -> list[tuple[int, int]]:
-        put = [columns.pack(raw) for raw in raws] if by_column else [None] * len(raws)
+        put = [columns.pack(raw) if how.by_column else None for raw in raws]
         contents = [column or raw for column, raw in zip(put, raws, strict=True)]
         packed = self._compress(contents, compressors)
         buffers: list[Bytes] = []
@@ -198,7 +216,8 @@ class ContainerWriter:
             if len(payload) >= len(raw):
                 payload, codec = raw, RAW
             stored_len = len(payload)
-            header = FRAME.pack(len(raw), stored_len, dictionary if codec != RAW else 0, codec)
+            made_with = (how.dictionary, codec, how.level) if codec != RAW else (0, RAW, 0)
+            header = FRAME.pack(len(raw), stored_len, *made_with)
             digest = checksum(header, payload, frame_seed(self._number, at))
             buffers += (header, payload, U64.pack(digest))
             places.append((at, FRAME_OVERHEAD + stored_len))
@@ -319,13 +338,20 @@ class Container:
             raise Corruption(self.path, offset, "the checksum of a frame does not match")
         return data[:-8]
 
+    def frame_head(self, offset: int) -> FrameHead:
+        """How the frame at ``offset`` is compressed. Its checksum is not looked at."""
+        data = self._pread(FRAME.size, offset)
+        if len(data) < FRAME.size:
+            raise Corruption(self.path, offset, "the file ends within a frame")
+        return FrameHead(*FRAME.unpack(data))
+
     def read(self, offset: int, length: int) -> bytes:
         """The frame of ``length`` bytes at ``offset``, checked and decompressed."""
         return self.decompress(self.stored(offset, length), offset)
 
     def decompress(self, data: bytes, offset: int) -> bytes:
         """The content of a frame that ``stored`` gave."""
-        raw_len, stored_len, dictionary, codec = FRAME.unpack_from(data)
+        raw_len, stored_len, dictionary, codec, _ = FRAME.unpack_from(data)
         payload = memoryview(data)[FRAME.size :]
         if codec == RAW and raw_len == stored_len:
             return bytes(payload)

@@ -15,12 +15,12 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import zstandard
 
 from lsmstore import columns
-from lsmstore.container import Compressors, make_compressors
+from lsmstore.container import Compressors, How, make_compressors
 from lsmstore.fs import Bytes
 from lsmstore.options import StoreOptions
 
@@ -33,16 +33,6 @@ SLIGHT_GAIN: Final = 64  # the same, by what is dearer than the first level with
 COLUMNS_GAIN: Final = 5  # the same, by columns, which take longer to read
 CHOICES: Final = 16  # a choice holds for so many segments
 OWNERS_MAX: Final = 1 << 12
-
-
-class How(NamedTuple):
-    """How a frame is compressed."""
-
-    level: int
-    dictionary: int
-    """0: none."""
-    by_column: bool = False
-    """With columns there is no dictionary."""
 
 
 class DictionaryChooser:

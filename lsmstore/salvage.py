@@ -19,9 +19,18 @@ from typing import Final, NamedTuple
 
 import zstandard
 
+from lsmstore import columns
 from lsmstore.block import Block, Run
 from lsmstore.builder import SegmentBuilder
-from lsmstore.container import FRAME, FRAME_OVERHEAD, HEADER_BYTES, RAW, U64, frame_seed
+from lsmstore.container import (
+    COLUMNS,
+    FRAME,
+    FRAME_OVERHEAD,
+    HEADER_BYTES,
+    RAW,
+    U64,
+    frame_seed,
+)
 from lsmstore.errors import StorageError
 from lsmstore.files import row_path, segment_path
 from lsmstore.frame import LOG_MAGIC, Frame, checksum, frames_anywhere
@@ -37,7 +46,7 @@ from lsmstore.survey import RowSurvey, SegmentSurvey
 from lsmstore.version import RowFileMeta, SegmentMeta
 
 U64_MAX: Final = (1 << 64) - 1
-CODEC: Final = re.compile(rb"[\x00\x01]\x00\x00\x00")
+CODEC: Final = re.compile(rb"[\x00-\x02][\x00-\x1f]\x00\x00")
 CODEC_AT: Final = 12
 FIELD: Final = b"*2\r\n$4\r\nlost\r\n$0\r\n\r\n"
 FILLER_ENTRIES: Final = 512
@@ -82,7 +91,7 @@ def content(frame: bytes, offset: int, number: int, known: Mapping[int, bytes]) 
     """What is in the frame of file ``number`` that lies at ``offset``; None if it is not whole."""
     if len(frame) < FRAME_OVERHEAD:
         return None
-    raw_len, stored_len, dictionary, codec = FRAME.unpack_from(frame)
+    raw_len, stored_len, dictionary, codec, _ = FRAME.unpack_from(frame)
     payload = frame[FRAME.size : -8]
     digest = checksum(frame[: FRAME.size], payload, frame_seed(number, offset))
     if stored_len != len(payload) or U64.unpack_from(frame, len(frame) - 8)[0] != digest:
@@ -92,7 +101,8 @@ def content(frame: bytes, offset: int, number: int, known: Mapping[int, bytes]) 
     if dictionary and dictionary not in known:
         return None
     data = zstandard.ZstdCompressionDict(known[dictionary]) if dictionary else None
-    return zstandard.ZstdDecompressor(dict_data=data).decompress(payload, raw_len)
+    found = zstandard.ZstdDecompressor(dict_data=data).decompress(payload, raw_len)
+    return columns.unpack(found, raw_len) if codec == COLUMNS else found
 
 
 def frames(data: bytes, number: int, known: Mapping[int, bytes]) -> Iterator[bytes]:

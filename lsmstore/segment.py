@@ -32,8 +32,8 @@ from typing import Final
 from lsmstore import sidfilter
 from lsmstore.block import Block, Run
 from lsmstore.cache import BlockCache
-from lsmstore.container import Container, ContainerWriter, Footer
-from lsmstore.dictionaries import DictionaryChooser, How
+from lsmstore.container import Container, ContainerWriter, Footer, FrameHead, How
+from lsmstore.dictionaries import DictionaryChooser
 from lsmstore.directory import directory_bytes
 from lsmstore.errors import Corruption
 from lsmstore.fs import File, FileSystem
@@ -172,11 +172,11 @@ def _write_alike(
         batch.append(_joined(blocks))
         size += len(batch[-1])
         if size >= batch_bytes:
-            places += writer.put(batch, compressors, how.dictionary)
+            places += writer.put(batch, compressors, how)
             batch = []
             size = 0
     if batch:
-        places += writer.put(batch, compressors, how.dictionary)
+        places += writer.put(batch, compressors, how)
     return places
 
 
@@ -362,6 +362,10 @@ class Segment:
         page = self._page(i)
         for at, sid in enumerate(page.sids):
             yield sid, self._run(page, at, i)
+
+    def frame_head(self, offset: int) -> FrameHead:
+        """How the frame at ``offset`` is compressed."""
+        return self._container.frame_head(offset)
 
     def origin(self) -> Origin:
         """Whence the file comes."""

@@ -29,6 +29,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from xxhash import xxh3_128
+
 from lsmstore.fs import Bytes, File, remainder
 
 SECTOR_BYTES = 512
@@ -231,6 +233,23 @@ class SimFS:
             after._root = self._copy_dir(self._root, {})
             after._used = self._used
             return after
+
+    def fingerprint(self, path: str = "/") -> bytes:
+        """The same for directories in which the same is found: names and bytes."""
+        found = xxh3_128()
+        self._add_to(found, self._dir(path))
+        return found.digest()
+
+    def _add_to(self, found: xxh3_128, directory: _Dir) -> None:
+        for name, node in sorted(directory.live.items()):
+            found.update(name.encode())
+            if isinstance(node, _Dir):
+                found.update(b"/")
+                self._add_to(found, node)
+                found.update(b"..")
+            else:
+                found.update(len(node.live).to_bytes(9, "little"))
+                found.update(node.live)
 
     def _copy_dir(self, before: _Dir, copies: dict[int, _Node]) -> _Dir:
         def copy(node: _Node) -> _Node:

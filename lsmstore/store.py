@@ -79,6 +79,8 @@ class Store(StoreView):
         self.compaction_written_bytes = 0
         self.compaction_memory_bytes = 0
         self._checkpoint: Checkpoint | None = None
+        self.checkpoints = 0
+        self.checkpoint_bytes = 0
 
     # -- opening and closing --------------------------------------------------------------------
 
@@ -415,32 +417,35 @@ class Store(StoreView):
         self._checkpoint = Checkpoint(self._files, self._log, path, self._checkpoint_ended)
         return self._checkpoint
 
-    def _checkpoint_ended(self) -> None:
+    def _checkpoint_ended(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = None
+        self.checkpoints += checkpoint.is_whole
+        self.checkpoint_bytes += checkpoint.bytes_written
         self._log.release(self._version.floor_lsn)
 
     # -- looking at it --------------------------------------------------------------------------
 
     @property
     def bytes_written(self) -> int:
-        """All that was written since the store was opened."""
+        """By the log, flushes, merges, manifests and checkpoints."""
         return (
             self._log.bytes_written
             + self.flush_bytes
             + self.compaction_written_bytes
             + self._manifest.bytes_written
+            + self.checkpoint_bytes
         )
 
-    @property
-    def amplification(self) -> float:
-        """Bytes written for a byte of records."""
-        return self.bytes_written / max(self._log.record_bytes, 1)
+    def amplification(self) -> tuple[float, float]:
+        """(bytes written for each byte of the log, bytes of segments for each that is alive)."""
+        log_bytes = max(self._log.bytes_written, 1)
+        stored = sum([meta.bytes for meta in self._version.segments.values()])
+        garbage = sum(map(self._version.garbage_bytes, self._version.segments))
+        return self.bytes_written / log_bytes, stored / max(stored - garbage, 1)
 
-    @property
-    def sync_times(self) -> dict[int, int]:
-        """How many syncs of the log took less than so many microseconds, and not less than half."""
-        counts = enumerate(self._log.syncs_below_us)
-        return {1 << i: count for i, count in counts if count}
+    def sync_histogram(self) -> list[tuple[int, int]]:
+        """(microseconds, syncs that took no longer, and longer than the one before)."""
+        return list(self._log.sync_times.counts())
 
     def stats(self) -> dict[str, int]:
         """Figures for INFO."""
@@ -452,12 +457,14 @@ class Store(StoreView):
             "synced_lsn": log.synced_lsn,
             "log_frames": log.frames,
             "log_bytes_written": log.bytes_written,
-            "log_record_bytes": log.record_bytes,
             "log_files": log.file_count,
             "log_bytes_on_disk": log.bytes_on_disk,
             "log_room": log.log_room,
             "log_syncs": log.syncs,
-            "log_sync_us": log.sync_ns // 1000,
+            "log_sync_us": log.sync_times.total_ns // 1000,
+            "log_sync_p50_us": log.sync_times.percentile_us(50),
+            "log_sync_p99_us": log.sync_times.percentile_us(99),
+            "log_sync_max_us": log.sync_times.most_us,
             "replayed_frames": self.replayed_frames,
             "replayed_bytes": self.replayed_bytes,
             "flushes": self.flushes,
@@ -468,6 +475,9 @@ class Store(StoreView):
             "compaction_memory_bytes": self.compaction_memory_bytes,
             "compaction_debt_bytes": debt_bytes(self._version, self.options),
             "manifest_bytes_written": self._manifest.bytes_written,
+            "checkpoints": self.checkpoints,
+            "checkpoint_bytes_written": self.checkpoint_bytes,
+            "bytes_written": self.bytes_written,
             "manifest_syncs": self._manifest.syncs,
             "dictionaries": len(self._version.dictionaries),
             "segments": len(files.segments),

@@ -43,9 +43,9 @@ from lsmstore.logfile import (
     write_head,
 )
 from lsmstore.options import StoreOptions
+from lsmstore.synctimes import SyncTimes
 
 PAGE_BYTES: Final = 4096
-SYNC_BUCKETS: Final = 25  # up to 16 s
 OVERHEAD_BYTES: Final = 2 * HEADER_BYTES  # of the frame itself and of a marker after it
 
 
@@ -139,12 +139,8 @@ class Log:
         self._next_bytes = options.log_file_bytes_min
         self.frames = 0
         self.bytes_written = 0
-        self.record_bytes = 0
         self.syncs = 0
-        self.sync_ns = 0
-        self.syncs_below_us = [0] * SYNC_BUCKETS
-        """How long syncs took: entry ``i`` counts those of less than 2**i us and not of less than
-        half of that; the last counts all longer ones."""
+        self.sync_times = SyncTimes()
         self._count_spares()
         self._begin_file(head, self._take_spare(0) or self._reserve(self._next_bytes))
         self._sync_everything()
@@ -195,7 +191,6 @@ class Log:
         self.log_room = room if room > 0 else 0
         self.frames += 1
         self.bytes_written += HEADER_BYTES + size
-        self.record_bytes += raw_size
         self.written_lsn = first + count - 1
         return self.written_lsn
 
@@ -444,6 +439,4 @@ class Log:
             old.synced = old.head_synced = True
         current.head_synced = True
         self.synced_lsn = max(self.synced_lsn, target)
-        took_ns = time.perf_counter_ns() - started
-        self.sync_ns += took_ns
-        self.syncs_below_us[min((took_ns // 1000).bit_length(), SYNC_BUCKETS - 1)] += 1
+        self.sync_times.add(time.perf_counter_ns() - started)

@@ -33,7 +33,7 @@ class Checkpoints:
         self.made = 0
         self.failures = 0
         self.last_us = 0
-        """How long the loop was held up by the last one."""
+        """For how long the last one has held the loop up."""
 
     def begin(self, session: Session, name: bytes) -> None:
         """Make one in the directory ``name`` and answer the client then. Raises ReplyError."""

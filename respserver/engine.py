@@ -136,8 +136,6 @@ class Engine:
         self.kernel = Kernel(self.table, self.verbs, args, self.journal, self, self._make_call)
         self._next_session_id = 1
         self._stalled: set[int] = set()
-        self.stalls = 0
-        """Ticks whose clients had to wait because flushes were behind."""
         self._timer_ms: int | None = None
         self.releaser = releaser(store, config, clock, skin, self._write, self._fail)
         self.expiry = Expiry(
@@ -171,6 +169,7 @@ class Engine:
         self.busy = Busy(self)
         self.watchdog = Watchdog(self)
         self.releaser.on_sync = self.watchdog.log_synced
+        self.releaser.wake_by = self.wake_by
         self.limits = ClientLimits(config, self.sessions)
         self._pump = Pump(store, cache, self.kernel, skin, self.has_replies)
         self.failed = False
@@ -336,8 +335,7 @@ class Engine:
             dirty = self.kernel.take_dirty()
             self.releaser.release(dirty)
             self.upkeep.step()  # before anybody goes on: it may write what is in the log, no more
-            if self.upkeep.is_behind:
-                self.stalls += 1
+            if self.upkeep.note_stall():
                 for session in dirty:
                     self.input_waits(session)
             for session in self.kernel.take_unfinished():
@@ -450,6 +448,7 @@ class Engine:
             self.waiters.next_deadline_ms(),
             self.waiters.next_due_ms(),
             self.releaser.next_sync_ms(),
+            self.releaser.next_mark_ms(),
             self.limits.next_deadline_ms(),
             self.upkeep.next_deadline_ms(),
             self.sweeper.next_deadline_ms(),
@@ -465,6 +464,9 @@ class Engine:
         if self.failed:
             return
         now_ms = self.clock.monotonic_ms()
+        mark_ms = self.releaser.next_mark_ms()
+        if mark_ms is not None and mark_ms <= now_ms:
+            self._mark_log()  # first: what follows begins a tick
         for parked in self.waiters.expired(now_ms):
             self.parking.end_wait(parked, null_array(parked.session))
         if due := self.waiters.take_due(now_ms):
@@ -481,6 +483,14 @@ class Engine:
             self.begin_tick()
         self.observers.on_timer(now_ms)
         self._set_timer()
+
+    def _mark_log(self) -> None:
+        """Mark the end of the log; within a tick records are counted on that it has no room for."""
+        try:
+            if self.releaser.mark(may=not self.kernel.ticking):
+                self._log_room_changed()
+        except StorageError as error:
+            self._fail(error)
 
     def reset_timer(self) -> None:
         """Something ends sooner than what was known."""
@@ -558,7 +568,10 @@ class Engine:
             "pending_bytes": sum(group.pending.bytes_used for group in groups),
             "memtable_bytes": self.journal.memtable_bytes,
             "memtable_flushes": self.upkeep.flushes,
-            "memtable_stalls": self.stalls,
+            "write_stalls": self.upkeep.stalls,
+            "write_stalls_ms": self.upkeep.stalled_ms,
+            "checkpoint_failures": self.checkpoints.failures,
+            "checkpoint_loop_us": self.checkpoints.last_us,
             "compaction_failures": self.upkeep.compacting.failures,
             "block_cache_bytes": self.keyspace.cache.held_bytes,
             "block_cache_loads": self.keyspace.cache.loads,

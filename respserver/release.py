@@ -6,6 +6,9 @@ with them. ``always``: a sync at the end of the tick, in place while its running
 half a millisecond, on a thread above; what is computed while a sync runs waits for one of its own.
 ``everysec``: a thread syncs each second and replies leave once the log is written. ``no``: the
 system decides when to sync.
+
+Once the log is synced, at the latest ``MARK_MS`` afterwards, a marker goes behind its last frame:
+from then on damage to that frame is told from a frame that a crash tore.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from respserver.settings import Config
 SYNC_IN_PLACE_S = 0.0005
 SYNC_SAMPLES = 31
 EVERYSEC_MS = 1000
+MARK_MS = 20
 
 
 Outgoing = tuple[Session, bytes, bool, LongReply | None]
@@ -64,6 +68,10 @@ class Releaser:
         self._held: deque[tuple[int, list[Outgoing]]] = deque()
         self._sync_times_s: deque[float] = deque(maxlen=SYNC_SAMPLES)
         self._next_sync_ms = clock.monotonic_ms() + EVERYSEC_MS
+        self.wake_by: Callable[[int], None] = _ignore
+        """Is told when ``on_timer`` is to be called, in monotonic time."""
+        self._mark_ms: int | None = None
+        self._marked_lsn = -1
 
     def release(self, dirty: list[Session]) -> None:
         """Send these clients' replies, now or when the log is durable. Raises StorageError."""
@@ -80,6 +88,7 @@ class Releaser:
             store.sync()
             self._note_sync(self._clock.perf_s() - began_s)
             self._send(dirty)
+            self.mark_soon()
             return
         self._held.append((store.written_lsn, [_outgoing(session) for session in dirty]))
         self.start_sync()
@@ -104,6 +113,28 @@ class Releaser:
         """When ``everysec`` syncs next, in monotonic time."""
         return self._next_sync_ms if self._config.appendfsync == "everysec" else None
 
+    def next_mark_ms(self) -> int | None:
+        """When to mark the end of the log, in monotonic time."""
+        return self._mark_ms
+
+    def mark_soon(self) -> None:
+        """Mark the end of the log after a while, if it is not marked and that is not due yet."""
+        if self._mark_ms is None and self._store.written_lsn != self._marked_lsn:
+            self._mark_ms = self._clock.monotonic_ms() + MARK_MS
+            self.wake_by(self._mark_ms)
+
+    def mark(self, *, may: bool) -> bool:
+        """Mark the end of the log, or do so later where it may not be done now, or more was
+        written than is synced. Raises StorageError.
+        """
+        store, self._mark_ms = self._store, None
+        if not may or store.written_lsn != store.synced_lsn:
+            self.mark_soon()
+            return False
+        store.commit(b"", 0)
+        self._marked_lsn = store.written_lsn
+        return True
+
     def on_timer(self, now_ms: int) -> None:
         """Sync if a second has passed."""
         if self._config.appendfsync == "everysec" and now_ms >= self._next_sync_ms:
@@ -123,6 +154,7 @@ class Releaser:
                 self._fail(error)
                 return
             self._note_sync(self._clock.perf_s() - began_s)
+            self.mark_soon()
             self.release_held()
             if self._held:
                 self.start_sync()
@@ -144,7 +176,7 @@ class Releaser:
             self._write(*_outgoing(session))
 
 
-def _ignore(_took_s: float) -> None:
+def _ignore(_what: float) -> None:
     """Nobody wants to know."""
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from lsmstore.errors import StorageError
+from lsmstore.errors import Corruption, StorageError
 from lsmstore.fs import OsFS
 from lsmstore.options import StoreOptions
 from lsmstore.runner import ChildRunner
@@ -56,14 +56,16 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> int:
         options = StoreOptions(log_compressed_bytes_min=compressed_bytes_min)
         store = Store.open(OsFS(), directory, options)
     except (StorageError, OSError) as error:
-        raise StartupError(f"cannot open the data directory {directory}: {error}") from error
+        why = f"cannot open the data directory {directory}: {error}"
+        raise StartupError(why + _remedy(error, directory)) from error
     try:
         runner = ChildRunner("streams.mergeworker")
         engine = Engine(store, config, SystemClock(), skin, runner=runner)
         manager.recovering(0)
         engine.recover(manager.recovering)
     except (StorageError, RecordError, OSError) as error:
-        raise StartupError(f"cannot recover from {directory}: {error}") from error
+        why = f"cannot recover from {directory}: {error}"
+        raise StartupError(why + _remedy(error, directory)) from error
     skin.engine = engine
     sockets: list[socket.socket] = []
     try:
@@ -125,6 +127,12 @@ def _beat(loop: asyncio.AbstractEventLoop, manager: Manager, interval_s: float) 
     """Tell the service manager that the loop turns, now and ever again."""
     manager.tell("WATCHDOG=1")
     loop.call_later(interval_s, _beat, loop, manager, interval_s)
+
+
+def _remedy(error: Exception, directory: str) -> str:
+    """What to try where something is damaged."""
+    damaged = isinstance(error, Corruption | RecordError)
+    return f"; try: respq repair {directory} (it shows its plan)" if damaged else ""
 
 
 def _listen(host: str, port: int, backlog: int) -> list[socket.socket]:

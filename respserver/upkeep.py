@@ -86,6 +86,9 @@ class Upkeep:
         )
         self.memtable_limit_bytes = 0
         self.flushes = 0
+        self.stalls = 0
+        self._stalled_ms = 0
+        self._stalled_from_ms: int | None = None
 
     def ask_flush(
         self,
@@ -120,6 +123,25 @@ class Upkeep:
         if self._retry_ms is not None:
             return False
         return self._journal.memtable_bytes > BEHIND * self.memtable_limit_bytes
+
+    def note_stall(self) -> bool:
+        """``is_behind``, counted: how often, and for how long."""
+        behind = self.is_behind
+        if behind != (self._stalled_from_ms is not None):
+            now_ms = self._clock.monotonic_ms()
+            if self._stalled_from_ms is None:
+                self.stalls += 1
+                self._stalled_from_ms = now_ms
+            else:
+                self._stalled_ms += now_ms - self._stalled_from_ms
+                self._stalled_from_ms = None
+        return behind
+
+    @property
+    def stalled_ms(self) -> int:
+        """For how long writers have waited for flushes."""
+        since_ms = self._stalled_from_ms
+        return self._stalled_ms + (0 if since_ms is None else self._clock.monotonic_ms() - since_ms)
 
     @property
     def refuses_writes(self) -> bool:

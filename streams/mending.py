@@ -29,8 +29,11 @@ from streams import rowkeys
 from streams.group import CONSUMER_HEAD, GROUP_HEAD, GROUP_VERSION
 from streams.keyrow import KeyRow, stream_row
 from streams.keyspace import FRESH_NAMESPACES
+from streams.logread import varint
 from streams.nodes import COUNTS, HOLE, VOID
-from streams.stream import BASE, HEADER, HEADER_VERSION, bases_of
+from streams.producer import ROW_VERSION
+from streams.producers import COUNTERS, DEFAULT_DURATION_S, DEFAULT_MAXSIZE
+from streams.stream import BASE, HEADER, HEADER_VERSION, HEADER_WITH_PRODUCERS, bases_of
 
 RECOVERED: Final = b"respq:recovered:"
 PAGE_POSITIONS: Final = 4096
@@ -88,17 +91,22 @@ class Mender:
         self._headers: dict[int, bytes] = {}
         self._keys: dict[int, bytes] = {}
         self._lends: dict[int, list[tuple[int, int]]] = {}  # by copy: base, end
+        self._cuts: dict[int, set[int]] = {}  # by sid: up to where copies share
         self._directory: dict[str, Any] = {}
 
     def run(self) -> None:
         """Find out what does not fit, and mend it."""
         self._read()
         self._find_headers()
+        for header in self._headers.values():
+            for base, end in bases_of(header):
+                self._cuts.setdefault(base, set()).add(end)
         for sid in sorted(self._headers):
             self._mend_stream(sid)
         self._join_gaps()
         self._mend_groups()
         self._mend_lends()
+        self._mend_producers()
         self._drop_orphans()
         self._mend_keys()
 
@@ -205,7 +213,9 @@ class Mender:
         mark, end = fields[MARK], fields[END]
         runs = [run for run in self._runs(sid) if run.end_pos > mark]
         new_end = max([end, *[run.end_pos for run in runs]])
-        gaps = list(_holes(sid, runs, mark, new_end))
+        bases = bases_of(header)
+        holes = _holes(sid, runs, mark, new_end)
+        gaps = [part for hole in holes for part in _owned(hole, bases, self._cuts)]
         pages = self._pages(sid, mark, new_end)
         while mark < new_end and _is_deleted(pages, mark):
             mark += 1
@@ -230,14 +240,13 @@ class Mender:
         starts.difference_update(_voids(tail))
         fields[NODES] = _nodes(starts, pages, mark, new_end)
         fields[MARK], fields[END], fields[LENGTH] = mark, new_end, length
-        bases = header[HEADER.size : HEADER.size + BASE.size * fields[2]]
-        self._headers[sid] = HEADER.pack(*fields) + bases + tail
+        shared = header[HEADER.size : HEADER.size + BASE.size * fields[2]]
+        self._headers[sid] = HEADER.pack(*fields) + shared + tail
         self.rows[rowkeys.header_row(sid)] = self._headers[sid]
         if old and not fresh:
             why = "its header is older than its entries: what was deleted since may be back"
             self.losses.append(Loss(why, self._name(sid), sid))
-        for gap in gaps:
-            self.gaps += _owned(gap, bases_of(header))
+        self.gaps += gaps
 
     def _pages(self, sid: int, mark: int, end: int) -> dict[int, int]:
         """Bits of deleted positions, by page."""
@@ -253,7 +262,7 @@ class Mender:
         joined: list[Gap] = []
         for gap in sorted(self.gaps):
             before = joined[-1] if joined else None
-            if before is not None and before.sid == gap.sid and gap.start <= before.end:
+            if before is not None and before.sid == gap.sid and gap.start < before.end:
                 end = max(before.end, gap.end)
                 last = nth_following(before.first, end - before.start - 1)
                 joined[-1] = before._replace(end=end, last=last)
@@ -335,6 +344,30 @@ class Mender:
         stored = dict(self._view.scan_rows(b"R", b"S"))
         self.rows.update({key: end for key, end in wanted.items() if stored.get(key) != end})
         self.rows.update({key: None for key in stored if key not in wanted})
+
+    def _mend_producers(self) -> None:
+        """What counts for all producers of a stream is no older than they are."""
+        highest: dict[int, int] = {}
+        counters: dict[int, bytes] = {}
+        for row_key, value in self._view.scan_rows(b"I", b"J"):
+            sid, number = rowkeys.sid_of(row_key), rowkeys.suffix(row_key)
+            highest[sid] = max(highest.get(sid, 0), number)
+            if number == COUNTERS:
+                counters[sid] = value
+        for sid, number in highest.items():
+            header = self._headers.get(sid)
+            if header is None:
+                continue
+            if header[0] != HEADER_WITH_PRODUCERS:
+                self._headers[sid] = bytes([HEADER_WITH_PRODUCERS]) + header[1:]
+                self.rows[rowkeys.header_row(sid)] = self._headers[sid]
+            fields = _counters(counters.get(sid))
+            if sid not in counters or fields[2] <= number:
+                fields[2] = max(fields[2], number + 1)
+                row = bytes([ROW_VERSION]) + b"".join(map(_varint, fields))
+                self.rows[rowkeys.producer_row(sid, COUNTERS)] = row
+                why = "its settings and counts of producers are older than the producers"
+                self.losses.append(Loss(why, self._name(sid), sid))
 
     def _drop_orphans(self) -> None:
         """Rows of streams that are gone."""
@@ -439,15 +472,37 @@ def _gap(sid: int, start: int, end: int, first: Id) -> Gap:
     return Gap(sid, start, end, first, nth_following(first, end - start - 1))
 
 
-def _owned(gap: Gap, bases: Sequence[tuple[int, int]]) -> Iterator[Gap]:
-    """The parts of a gap, under the streams to which they belong."""
+def _owned(gap: Gap, bases: Sequence[tuple[int, int]], cuts: dict[int, set[int]]) -> Iterator[Gap]:
+    """The parts of a gap, under the streams to which they belong; no run goes on beyond a cut."""
     start, ident = gap.start, gap.first
-    for base, end in [*bases, (gap.sid, gap.end)]:
-        stop = min(end, gap.end)
-        if start < stop:
-            yield _gap(base, start, stop, ident)
-            ident = nth_following(ident, stop - start)
-            start = stop
+    for owner, end in [*bases, (gap.sid, gap.end)]:
+        stops = sorted([cut for cut in cuts.get(owner, ()) if cut < end])
+        for stop in [*stops, min(end, gap.end)]:
+            stop = min(stop, gap.end)
+            if start < stop:
+                yield _gap(owner, start, stop, ident)
+                ident = nth_following(ident, stop - start)
+                start = stop
+
+
+def _counters(row: bytes | None) -> list[int]:
+    """Duration, most iids, next number, iids added, duplicates (layout: streams/producers.py)."""
+    if row is None:
+        return [DEFAULT_DURATION_S, DEFAULT_MAXSIZE, COUNTERS + 1, 0, 0]
+    found, at = [], 1
+    for _ in range(5):
+        value, at = varint(row, at)
+        found.append(value)
+    return found
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
 
 def _is_deleted(pages: dict[int, int], pos: int) -> bool:

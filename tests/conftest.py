@@ -1,12 +1,13 @@
 """What holds for all tests: hypothesis draws the same examples in every run.
 
 `HYPOTHESIS_PROFILE=search pytest ...` draws others, and more of them; a failure prints how to
-reproduce it.
+reproduce it. How many crashes were tried is said at the end of a run.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 
@@ -21,3 +22,18 @@ settings.register_profile(
     "search", settings.get_profile("every-run"), derandomize=False, max_examples=2000
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "every-run"))
+
+COUNTED = ("crash points", "different disks after them", "kills")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tests that crash something tell how often; here is the sum."""
+    for what in COUNTED:
+        numbers = [
+            number
+            for report in terminalreporter.getreports("passed")
+            for name, number in report.user_properties
+            if name == what
+        ]
+        if numbers:
+            terminalreporter.write_line(f"{what}: {sum(numbers)} in {len(numbers)} tests")

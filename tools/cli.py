@@ -28,9 +28,9 @@ COMMANDS = {
     "add": Lazy("tools.living.add", "add", "Add entries to a stream."),
     "backup": Lazy("tools.care.backup", "backup", "Keep a copy of a running server's data."),
     "bench": Lazy("tools.bench.command", "bench", "Measure respq beside redis-server."),
+    "cheat": Lazy("tools.living.cheat", "cheat", "Show the commands one needs."),
     "check": Lazy("tools.care.check", "check", "Verify every byte of a data directory."),
     "cli": Lazy("tools.client", "cli", "Send commands to a server."),
-    "cheat": Lazy("tools.living.cheat", "cheat", "Show the commands one needs."),
     "completion": Lazy(
         "tools.living.completion", "completion", "Print what makes a shell complete."
     ),
@@ -39,6 +39,7 @@ COMMANDS = {
     "export": Lazy("tools.living.export", "export", "Write streams as lines of JSON."),
     "group": Lazy("tools.living.group", "group", "Show groups, move them, set their policy."),
     "import": Lazy("tools.living.importing", "import_", "Read streams from lines of JSON."),
+    "inspect": Lazy("tools.care.inspect", "inspect", "Tell what a stream is made of."),
     "lag": Lazy("tools.living.lag", "lag", "Show how far behind each group is."),
     "migrate": Lazy(
         "tools.migrate.command",

@@ -1,16 +1,19 @@
-"""What administrators ask of the store: XQ.CHECKPOINT, a command of respq's own.
+"""What administrators ask of the store: XQ.CHECKPOINT and XQ.INSPECT, commands of respq's own.
 
-The path is absolute, or relative to ``checkpoints/`` in the data directory; the directory is made,
-or is empty. What is written there has names that the server chooses, so nothing of anybody's can be
-replaced.
+The path of a checkpoint is absolute, or relative to ``checkpoints/`` in the data directory; the
+directory is made, or is empty. What is written there has names that the server chooses, so nothing
+of anybody's can be replaced.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from respserver.inspection import inspect
+from respserver.keyspec import one_key
 from respserver.replies import Raw
-from respserver.spec import ADMIN, NO_MULTI, NOSCRIPT, command
+from respserver.spec import ADMIN, NO_MULTI, NOSCRIPT, READONLY, command
+from respserver.stream_args import need_stream
 
 if TYPE_CHECKING:
     from respserver.call import Call
@@ -28,4 +31,20 @@ if TYPE_CHECKING:
 )
 def xq_checkpoint(call: Call) -> Raw:
     call.server.checkpoints.begin(call.session, call.argv[1])
+    return Raw(b"")
+
+
+@command(
+    "XQ.INSPECT",
+    "key",
+    "Returns what a stream is made of: runs, blocks, bytes, how they are compressed.",
+    arity=2,
+    flags=READONLY | NOSCRIPT | NO_MULTI,
+    acl="stream",
+    keys=one_key("RO"),
+    since="0.1.0",
+    complexity="O(N) where N is the number of blocks",
+)
+def xq_inspect(call: Call) -> Raw:
+    inspect(call.server, call.session, need_stream(call, call.argv[1]))
     return Raw(b"")

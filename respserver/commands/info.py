@@ -293,13 +293,19 @@ def streams_section(call: Call) -> Iterable[Line]:
         yield name, figure
         if name == "pending_bytes":
             yield "pending_bytes_per_entry", f"{per_entry:.2f}"
+        elif name == "log_sync_max_us":
+            syncs = call.server.store.sync_histogram()
+            shown = ",".join([f"le_{bound_us}={count}" for bound_us, count in syncs])
+            yield "log_sync_us_histogram", shown
+        elif name == "bytes_written":
+            write, space = call.server.store.amplification()
+            yield "write_amplification", f"{write:.2f}"
+            yield "space_amplification", f"{space:.2f}"
+        elif name == "cache_misses":
+            asked = figures["cache_hits"] + figure
+            yield "cache_hit_rate", f"{figures['cache_hits'] / asked if asked else 0.0:.4f}"
         elif name == "compaction_failures":
             yield "compaction_last_error", " ".join(call.server.compaction_error.split())
-        elif name == "log_sync_us":
-            times = call.server.store.sync_times.items()
-            yield "log_syncs_below_us", ",".join([f"{us}={count}" for us, count in times])
-        elif name == "compaction_debt_bytes":
-            yield "write_amplification", f"{call.server.store.amplification:.2f}"
 
 
 SECTIONS: Final[dict[str, Callable[[Call], Iterable[Line]]]] = {

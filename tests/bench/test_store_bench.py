@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
+import signal
+import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.bench.command import MISSED, bench
-from tools.bench.store import command, kvrocks, shapes, sizes
+from tools.bench.store import command, kvrocks, servers, shapes, sizes
 from tools.bench.store.keeper import EARLY, Keeper, Respq, Unfaithful, wire
 from tools.bench.store.peers import Level, Rocks
 from tools.bench.store.reading import Goal, Reading, Scale
@@ -35,8 +39,9 @@ FIGURES = {
     "sizes": {f"{shape}-{state}": PEERS for shape in shapes.SHAPES for state in ("hot", "sealed")},
     "flights": {"flights-hot": PEERS, "flights-sealed": PEERS},
     "amplification": {
-        f"amplification-{shape}": {"rocksdict snappy", "rocksdict zstd", "redis AOF"}
+        f"amplification-{shape}-{setting}": {"rocksdict snappy", "rocksdict zstd", "redis AOF"}
         for shape in shapes.SHAPES
+        for setting in ("yes", "no")
     },
     "appends": {f"appends-{group}": {"rocksdict snappy", "plyvel"} for group in (64, 512)},
     "range": {
@@ -252,3 +257,25 @@ def test_a_goal_may_be_a_limit_or_beside_peers_or_both() -> None:
 def test_rows_of_one_size_hold_about_as_many_bytes_of_each_shape() -> None:
     scale = Scale(entries=160)
     assert [scale.of(shape) for shape in shapes.SHAPES] == [160, 40, 10]
+
+
+def test_a_run_that_is_ended_by_a_signal_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def end(scale: Scale, _say: Callable[[str], None]) -> list[Reading]:
+        with servers.serving(scale, "everysec", redis=True) as server:
+            assert any(tmp_path.iterdir())
+            started.append(server.port)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    started: list[int] = []
+    monkeypatch.setitem(command.ROWS, "sizes", end)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(*TINY, "--rows", "sizes")[0] == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", started[0]))

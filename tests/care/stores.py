@@ -49,11 +49,11 @@ def fill(node: SimNode, rounds: int = 4, entries: int = 25) -> None:
             node.flush()
 
 
-def fill_with_words(node: SimNode) -> None:
+def fill_with_words(node: SimNode, rounds: int = 5) -> None:
     """Many small streams of words, for which dictionaries are trained."""
     rng = random.Random(7)
     words = [random.Random(i).randbytes(12).hex() for i in range(60)]
-    for round_ in range(5):
+    for round_ in range(rounds):
         for i in range(14):
             for n in range(3):
                 node.call(
@@ -65,6 +65,14 @@ def fill_with_words(node: SimNode) -> None:
 def copy_of(path: Path, to: Path) -> Path:
     shutil.copytree(path, to, ignore=shutil.ignore_patterns("LOCK"))
     return to
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file() and file.name != "LOCK"
+    }
 
 
 def flip(path: Path, offset: int, bit: int = 0) -> None:
@@ -100,3 +108,18 @@ def change_rows(fs: SimFS, rows: dict[bytes, bytes | None]) -> None:
     flush.write()
     flush.install()
     store.close()
+
+
+COLUMNED = replace(SMALL, own_frame_bytes=4096, graduate_bytes=1000, dictionary_bytes=0)
+
+
+def fill_with_measurements(node: SimNode, rounds: int = 4) -> None:
+    """One stream of numbers, which a merge puts into columns."""
+    rng = random.Random(7)
+    heights = [rng.randrange(1 << 20) for _ in range(6)]
+    for round_ in range(1, rounds + 1):
+        for n in range(100):
+            at = rng.randrange(6)
+            heights[at] += rng.randrange(-9, 10)
+            node.call("XADD", "s", f"{round_}-{n}", "at", at, "height", f"{heights[at] / 100:.2f}")
+        node.flush()

@@ -191,14 +191,14 @@ class About(int):
     __hash__ = None  # type: ignore[assignment]
 
 
-def known(client: Client, version: int) -> dict[str, Any]:
+def known(client: Client, version: int, *less: bytes) -> dict[str, Any]:
     """Every stream and string of a server, and when it expires.
 
     Lag follows from the rest, and 7 counts it in another way; nor does it know when a consumer was
-    active.
+    active. Without the fields ``less``.
     """
     found: dict[str, Any] = {}
-    left_out = (*INNER, *AFTER_82, b"entries", *((b"active-time",) if version == 7 else ()))
+    left_out = (*less, *INNER, *AFTER_82, b"entries", *((b"active-time",) if version == 7 else ()))
     for db in range(2):
         client.call("SELECT", db)
         for key in sorted(client.call("KEYS", "*")):

@@ -6,12 +6,15 @@ the disk as a crash would leave it is opened by a new node. Its log ends at some
 * nothing is missing that a client was told of under ``always`` (reads count), nor what was synced;
 * every key, entry, group, pending entry, deletion and trim is as it was at that very position;
 * opening it again changes nothing, and neither does a crash while it is being opened;
+* a checkpoint that was answered is there and is what there was at its position; one that was not
+  is whole, or has no CURRENT;
 * no file is missing or left over, and the node goes on to take writes and to keep them.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -28,14 +31,18 @@ from tests.sim.workload import Driver
 
 POLICIES = {"lose": LOSE_ALL, "keep": KEEP_ALL, "mixed": MIXED}
 STEPS = 200
+CHECKPOINTS = 3
+COPIES = f"{PATH}/checkpoints"
 
 
 class Crashes:
     """Crashes one run at each of its operations."""
 
     def __init__(self, seed: int, appendfsync: str, options: StoreOptions = SMALL) -> None:
-        self.options = options
         self.rng = random.Random(seed)
+        if self.rng.random() < 0.5:
+            options = replace(options, manifest_bytes_max=1000)
+        self.options = options
         self.appendfsync = appendfsync
         self.memtable_bytes = self.rng.choice((15_000, 30_000, 60_000))
         self.fs = SimFS()
@@ -57,8 +64,13 @@ class Crashes:
         )
         self.reference = Reference()
         self.reference.follow(self.node)
-        self.driver = Driver(self.node, self.rng)
+        self.driver = Driver(self.node, self.rng, checkpoints=CHECKPOINTS)
+        self.first_manifest = self.node.store._manifest.number
         self.points = 0
+        self.recovered: dict[bytes, int] = {}
+        """By fingerprint of a disk: where the log ended that was found on it."""
+        self.copies: dict[bytes, int] = {}
+        """By fingerprint of a checkpoint: up to which record it goes."""
         self.crash_rng = random.Random(seed)
 
     def run(self) -> None:
@@ -94,18 +106,48 @@ class Crashes:
         )
 
     def check(self, disk: SimFS, told: int, policy: CrashPolicy) -> None:
+        """Recover from a disk and look; a disk that was found before is known already."""
+        disk_found = disk.fingerprint()
+        self.check_copies(disk)
+        known = self.recovered.get(disk_found)
+        if known is not None:
+            assert told <= known, f"the log ends at {known}, told was {told}"
+            return
         choice = self.crash_rng.random()
         again: list[SimFS] = []
         if choice < 0.2:
             self.crash_while_opening(disk, policy, again)
-        node = self.open(disk, merges=choice > 0.8)
+        node = self.open(disk, merges=choice > 0.9)
         disk.hook = None
-        lsn = self.same_moment(node, told)
+        lsn = self.recovered[disk_found] = self.same_moment(node, told)
         for other in again:
             # more may be found: a file whose new name was lost may get it by the first recovery
             assert self.same_moment(self.open(other), told) >= lsn, "a second crash took something"
-        if choice > 0.8:
+        if choice > 0.9:
             self.go_on(node)
+
+    def check_copies(self, disk: SimFS) -> None:
+        """Checkpoints are what there was, and those that were answered are there."""
+        answered = self.driver.checkpoints
+        names = disk.listdir(COPIES) if disk.exists(COPIES) else []
+        for name in names:
+            if disk.exists(f"{COPIES}/{name}/CURRENT"):
+                found = disk.fingerprint(f"{COPIES}/{name}")
+                if found not in self.copies:
+                    self.copies[found] = self.open_copy(disk, name)
+                if name in answered:
+                    assert self.copies[found] == answered[name], f"{name} is another moment"
+                continue
+            assert name not in answered, f"{name} was answered and is no checkpoint"
+        assert answered.keys() <= set(names), "a checkpoint is gone"
+
+    def open_copy(self, disk: SimFS, name: str) -> int:
+        node = SimNode(disk.kill(), options=self.options, path=f"{COPIES}/{name}")
+        lsn = node.recovered_lsn
+        found = difference(self.reference.states[lsn], dump(node))
+        assert not found, f"{name} is not as it was at {lsn}: {found}"
+        check_files(node.store)
+        return lsn
 
     def same_moment(self, node: SimNode, told: int) -> int:
         lsn = node.recovered_lsn
@@ -158,12 +200,20 @@ class explained:  # noqa: N801 - reads as a word
 
 @pytest.mark.parametrize("appendfsync", ["always", "everysec"])
 @pytest.mark.parametrize("seed", seeds(4))
-def test_what_was_told_survives_a_crash(seed: int, appendfsync: str) -> None:
+def test_what_was_told_survives_a_crash(
+    seed: int, appendfsync: str, record_property: Callable[[str, object], None]
+) -> None:
     print(f"seed {seed}")
     crashes = Crashes(seed, appendfsync)
     crashes.run()
     assert crashes.points > 3 * STEPS
-    print(f"{crashes.points} crashes")
+    assert len(crashes.driver.checkpoints) == CHECKPOINTS
+    assert len(crashes.copies) >= CHECKPOINTS
+    rolls = crashes.node.store._manifest.number - crashes.first_manifest
+    assert rolls > 0 or crashes.options is SMALL
+    record_property("crash points", crashes.points)
+    record_property("different disks after them", len(crashes.recovered))
+    print(f"{crashes.points} crashes, {len(crashes.recovered)} different disks, {rolls} rolls")
 
 
 class WordyCrashes(Crashes):
@@ -189,7 +239,9 @@ class WordyCrashes(Crashes):
 
 
 @pytest.mark.parametrize("seed", seeds(1))
-def test_what_was_told_survives_where_dictionaries_are_trained(seed: int) -> None:
+def test_what_was_told_survives_where_dictionaries_are_trained(
+    seed: int, record_property: Callable[[str, object], None]
+) -> None:
     print(f"seed {seed}")
     options = replace(
         SMALL,
@@ -200,6 +252,8 @@ def test_what_was_told_survives_where_dictionaries_are_trained(seed: int) -> Non
     )
     crashes = WordyCrashes(seed, "everysec", options)
     crashes.run()
+    record_property("crash points", crashes.points)
+    record_property("different disks after them", len(crashes.recovered))
     store = crashes.node.store
     assert len(store._version.dictionaries) > 0
     assert store.compactions[Kind.JOIN] > 0

@@ -10,6 +10,7 @@ import pytest
 
 from lsmstore.errors import DiskFull, Poisoned
 from lsmstore.simfs import LOSE_ALL, Rule
+from tests.lsmstore.support import check_files
 from tests.sim.dump import difference, dump
 from tests.sim.node import PATH, SMALL, SimNode, Word
 
@@ -402,3 +403,22 @@ def test_a_start_without_room_is_refused_and_changes_nothing() -> None:
             SimNode(disk)
     disk.capacity_bytes = None
     assert difference(before, dump(SimNode(disk))) == ""
+
+
+def test_a_full_disk_leaves_no_dictionary_behind() -> None:
+    """One was trained for a flush that then found no room; the next flush trains it again."""
+    options = replace(SMALL, dictionary_bytes=4096, frame_bytes=1024)
+    node = SimNode(options=options)
+    words = [random.Random(i).randbytes(12).hex() for i in range(60)]
+    for i in range(42):
+        value = " ".join(random.Random(i).choices(words, k=14))
+        node.call("XADD", f"s{i % 14}", f"{i + 1}-0", "f", value)
+    node.fs.inject(Rule("create", "*.row", error=errno.ENOSPC))
+    node.flush()
+    assert node.fs.listdir(f"{PATH}/seg") == []
+    node.advance(1000)
+    assert node.fs.listdir(f"{PATH}/seg")[0] == "00000001.dict"
+    node.call("XADD", "s0", "100-0", "f", "v")
+    check_files(node.store)
+    before = dump(node)
+    assert difference(before, dump(node.reopen(options=options))) == ""

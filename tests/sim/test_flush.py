@@ -167,38 +167,3 @@ def test_a_flush_holds_nothing_that_the_log_has_not() -> None:
         stream = after.engine.keyspace.stream(1, key)
         assert stream is not None
         assert stream.applied_lsn <= after.recovered_lsn
-
-
-def figures(node: SimNode) -> dict[str, str]:
-    """What INFO tells of the store."""
-    lines = node.call("INFO", "streams").decode().split("\r\n")
-    return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
-def test_info_tells_what_was_written_why_and_how_long_syncs_took() -> None:
-    node = SimNode(settings={"appendfsync": "always"})
-    first = figures(node)
-    for i in range(20):
-        node.call("XADD", "s", f"{i + 1}-1", "f", "v" * 500)
-    node.flush()
-    after = figures(node)
-    records = int(after["log_record_bytes"]) - int(first["log_record_bytes"])
-    assert 20 * 500 < records < 20 * 600
-    written = sum(
-        int(after[f"{cause}_bytes_written"]) for cause in ("log", "flush", "compaction", "manifest")
-    )
-    assert after["write_amplification"] == f"{written / int(after['log_record_bytes']):.2f}"
-    syncs = [pair.split("=") for pair in after["log_syncs_below_us"].split(",")]
-    assert sum(int(count) for _, count in syncs) >= 20
-    assert all(int(us).bit_count() == 1 for us, _ in syncs)
-    assert after["memtable_stalls"] == "0"
-
-
-def test_a_tick_whose_clients_wait_for_a_flush_is_counted() -> None:
-    node = SimNode(memtable_bytes=1000, slow_slices=True)
-    for i in range(30):
-        node.client.send("XADD", f"s{i}", "1-1", "f", "v" * 500)
-        node.engine.tick()
-    assert node.engine.stalls > 0
-    node.run()
-    assert len(node.client.replies()) == 30

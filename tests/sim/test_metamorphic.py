@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from lsmstore.simfs import KEEP_ALL, LOSE_ALL, MIXED
 from respserver.clock import ManualClock
 from tests.sim.dump import SEEN, difference, dump
-from tests.sim.node import SMALL, START_MS, SimNode
+from tests.sim.node import PATH, SMALL, START_MS, SimNode
 from tests.sim.workload import CONSUMERS, GROUPS, KEYS, Command, Workload
 
 NODE_ENTRIES = "7"
@@ -81,6 +81,7 @@ class Nodes(RuleBasedStateMachine):
         self.how: dict[str, Any] = {"settings": how, **budget}
         self.node = SimNode(clock=self.clock, **self.how)
         self.work = Workload(rng, blocking=False)
+        self.checkpoints = 0
 
     @rule(rng=draws, n=st.integers(1, 12))
     def commands(self, rng: random.Random, n: int) -> None:
@@ -125,6 +126,19 @@ class Nodes(RuleBasedStateMachine):
         self.node.close()
         self.node = self.node.reopen(self.node.fs, **self.how)
         self.node.run()
+
+    @rule(rng=draws)
+    def checkpoint(self, rng: random.Random) -> None:
+        """What opens a checkpoint, after a crash, holds what there was."""
+        self.checkpoints += 1
+        name = f"c{self.checkpoints}"
+        for node in (self.plain, self.node):
+            node.sweep()
+        assert isinstance(self.node.call("XQ.CHECKPOINT", name), list)
+        disk = self.node.fs.crash(rng, LOSE_ALL)
+        path = f"{PATH}/checkpoints/{name}"
+        copy = SimNode(disk, path=path, clock=self.clock, **self.how)
+        assert difference(dump(self.plain), dump(copy)) == ""
 
     @rule(cache_bytes=BUDGETS["cache_bytes"], resident_bytes=BUDGETS["resident_bytes"])
     def less_memory(self, cache_bytes: int, resident_bytes: int) -> None:

@@ -4,11 +4,42 @@ from __future__ import annotations
 
 import pytest
 
+from lsmstore.errors import Corruption
 from tests.sim.node import SimNode
 
 
 def node_with_slow_syncs() -> SimNode:
     return SimNode(sync_on_thread=True)
+
+
+def test_the_end_of_a_log_that_is_left_alone_is_marked() -> None:
+    """Then damage to the last frame is no longer taken for a frame that was torn."""
+    node = SimNode()
+    node.call("SET", "k", "v")
+    before = node.store.stats()["log_frames"]
+    torn = node.fs.kill()
+    path = node.store._log._current.path
+    torn.flip_bit(path, node.store._log._end - 5, 1)
+    assert SimNode(torn).call("GET", "k") is None, "it might have been a torn write"
+    node.advance(19)
+    assert node.store.stats()["log_frames"] == before
+    node.advance(1)
+    assert node.store.stats()["log_frames"] == before + 1
+    damaged = node.fs.kill()
+    damaged.flip_bit(path, node.store._log._end - 48 - 5, 1)
+    with pytest.raises(Corruption):
+        SimNode(damaged)
+    node.advance(1000)
+    assert node.store.stats()["log_frames"] == before + 1, "once is enough"
+    node.call("SET", "k", "w")
+    node.client.send("SET", "k", "x")
+    node.clock.advance(100)
+    node.engine.on_timer()  # in the middle of a tick
+    node.run()
+    assert node.store.stats()["log_frames"] == before + 3
+    node.advance(20)
+    assert node.store.stats()["log_frames"] == before + 4
+    assert node.reopen().call("GET", "k") == b"x"
 
 
 def test_a_reply_waits_for_the_sync_on_a_thread() -> None:

@@ -25,6 +25,7 @@ GROUPS = ("g", "h")
 CONSUMERS = ("x", "y", "z")
 PRODUCERS = ("p", "q", "r" * 300)
 STRINGS = ("k1", "k2", "c")
+CHECKPOINTS = 0.03
 
 
 class Workload:
@@ -301,10 +302,19 @@ class Driver:
     """Sends a workload to a node from several clients, in an order drawn from the same seed."""
 
     def __init__(
-        self, node: SimNode, rng: random.Random, clients: int = 4, saves: float = 0.02
+        self,
+        node: SimNode,
+        rng: random.Random,
+        clients: int = 4,
+        saves: float = 0.02,
+        checkpoints: int = 0,
     ) -> None:
+        """So many ``checkpoints`` are made at most, into directories named ``c0``, ``c1`` ..."""
         self.node = node
         self.saves = saves
+        self.checkpoints_left = checkpoints
+        self.checkpoints: dict[str, int] = {}
+        """Those that were answered, and up to which record they go."""
         self.rng = rng
         self.work = Workload(rng)
         self.clients: list[SimClient] = [node.connect() for _ in range(clients)]
@@ -319,6 +329,9 @@ class Driver:
             pipeline = [["MULTI"], *pipeline, ["EXEC"]]
         if self.rng.random() < self.saves:
             pipeline = [["SAVE"]]
+        elif self.checkpoints_left and self.rng.random() < CHECKPOINTS:
+            self.checkpoints_left -= 1
+            pipeline = [["XQ.CHECKPOINT", f"c{self.checkpoints_left}"]]
         self.asked[client.session.id] += pipeline
         client.feed(
             b"".join([encode([word.encode("latin-1") for word in words]) for words in pipeline])
@@ -335,6 +348,8 @@ class Driver:
             for reply in client.replies():
                 command = self.asked[client.session.id].pop(0)
                 self.work.note(command, reply)
+                if command[0] == "XQ.CHECKPOINT" and reply[:1] == b"*":
+                    self.checkpoints[command[1]] = int(reply.split(b"\r\n:")[1].split(b"\r")[0])
                 self.answered += 1
 
     def finish(self) -> None:

@@ -1,23 +1,36 @@
 """SIGKILL under load, again and again: a ledger of what was acknowledged, and what is there.
 
-Several clients write at once and note each reply. After a restart on the same directory nothing
-that was acknowledged is missing, and what is there beyond it is what was sent next, without holes.
+Several clients write at once and note each reply; another has the server flush (so that it merges)
+and make checkpoints. After a restart on the same directory nothing that was acknowledged is
+missing, and what is there beyond it is what was sent next, without holes. Checkpoints that were
+answered are sound, and hold what was acknowledged when they were asked for. `make kill ROUNDS=n`
+kills more often.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
 import random
+import shutil
 import threading
+from collections.abc import Callable
 
 import pytest
 
+from cluster.slots import key_slot
+from lsmstore.fs import OsFS
+from lsmstore.view import StoreView
+from streams.verify import open_keyspace
 from tests.respclient import Client, Closed, Reply, encode
 from tests.servers import Server
 from tests.wire.conftest import Starter
+from tools.care.verdict import judge
 
 SEED = 20261123
 BATCH = 16
+MORE_ROUNDS = int(os.environ.get("KILL_ROUNDS", "0"))
 Words = list[bytes]
 
 
@@ -139,7 +152,53 @@ class Trimmer:
         return [b"%d-1" % n for n in live]
 
 
-Worker = Producer | Member | Trimmer
+@dataclasses.dataclass
+class Keeper:
+    """Flushes, so that there is something to merge, and makes a checkpoint now and then."""
+
+    directory: pathlib.Path
+    producers: list[Producer]
+    asked: int = 0
+    least: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    """By checkpoint: what was acknowledged of each producer when it was asked for."""
+    most: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    """What was sent when it was answered; of those that were."""
+    checked: set[str] = dataclasses.field(default_factory=set)
+
+    def run(self, client: Client) -> None:
+        while True:
+            for _ in range(3):
+                client.send("SAVE")
+                assert client.read()[1].value == b"OK"
+            self.asked += 1
+            name = f"c{self.asked}"
+            self.least[name] = [producer.acknowledged for producer in self.producers]
+            client.send("XQ.CHECKPOINT", name)
+            assert client.read()[1].kind == "*"
+            self.most[name] = [producer.sent for producer in self.producers]
+
+    def check(self, _client: Client) -> None:
+        """Once for each checkpoint; they are removed then."""
+        for name in self.least:
+            path = self.directory / "checkpoints" / name
+            assert name in self.checked or name not in self.most or path.is_dir(), "it is gone"
+            if name in self.checked or not (path / "CURRENT").exists():
+                continue
+            self.checked.add(name)
+            verdict = judge(OsFS(), str(path), lambda _bytes: None)
+            assert verdict.sound, verdict.findings
+            view = StoreView.open(OsFS(), str(path))
+            keyspace, _ = open_keyspace(view, key_slot)
+            for i, producer in enumerate(self.producers):
+                stream = keyspace.stream(keyspace.namespaces[0], producer.key)
+                length = 0 if stream is None else stream.length
+                assert self.least[name][i] <= length
+                assert name not in self.most or length <= self.most[name][i]
+            view.close()
+            shutil.rmtree(path)
+
+
+Worker = Producer | Member | Trimmer | Keeper
 
 
 def work(worker: Worker, server: Server, problems: list[BaseException]) -> None:
@@ -154,16 +213,23 @@ def work(worker: Worker, server: Server, problems: list[BaseException]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("appendfsync", ["everysec", "always"])
-def test_nothing_acknowledged_is_lost(start: Starter, appendfsync: str) -> None:
+def test_nothing_acknowledged_is_lost(
+    start: Starter,
+    appendfsync: str,
+    tmp_path: pathlib.Path,
+    record_property: Callable[[str, object], None],
+) -> None:
     producers = [Producer(b"p%d" % i) for i in range(3)]
     members = [Member(producer.key, random.Random(SEED)) for producer in producers[:2]]
     trimmer = Trimmer(b"t")
-    workers: list[Worker] = [*producers, *members, trimmer]
+    keeper = Keeper(tmp_path / "data", producers)
+    workers: list[Worker] = [*producers, *members, trimmer, keeper]
     server = start(appendfsync=appendfsync)
     with server.connect() as client:
         for member in members:
             assert client.call("XGROUP", "CREATE", member.key, "g", "0", "MKSTREAM") == b"OK"
-    for goal in (300, 3000, 9000, 9500):
+    goals = [300, 3000, 9000, 9500, *range(10_500, 10_500 + 1500 * MORE_ROUNDS, 1500)]
+    for goal in goals:
         problems: list[BaseException] = []
         threads = [
             threading.Thread(target=work, args=(worker, server, problems)) for worker in workers
@@ -183,6 +249,11 @@ def test_nothing_acknowledged_is_lost(start: Starter, appendfsync: str) -> None:
         with server.connect() as client:
             for worker in workers:
                 worker.check(client)
+    record_property("kills", len(goals))
+    assert len(keeper.checked) > 2
+    server.stop()
+    verdict = judge(OsFS(), str(tmp_path / "data"), lambda _bytes: None)
+    assert verdict.sound, verdict.findings
 
 
 def test_a_clean_stop_loses_nothing(start: Starter) -> None:

@@ -95,7 +95,9 @@ def bench(
     calibrate: bool,
     strict: bool,
 ) -> None:
-    """Measure respq beside redis-server; with ``store``, its store beside other stores.
+    """Measure respq beside redis-server.
+
+    ``store`` measures its store alone, beside other stores.
 
     Each row starts both servers afresh, with the same appendfsync, and loads them in turn: respq,
     redis, respq, redis and so on. Rows on what an option costs run a second respq that does without

@@ -60,7 +60,7 @@ def backup(directory: str, url: str, own: bool, in_json: bool) -> None:
     if os.path.isdir(path) and os.listdir(path):
         refuse("backup", f"{path} is not empty", "respq backup with a directory that is new")
     told = _ask(url, ["XQ.CHECKPOINT", path])
-    made = {_text(name): value for name, value in zip(told[::2], told[1::2], strict=True)}
+    made = {name.decode(): value for name, value in told.items()}
     if not os.path.exists(f"{path}/CURRENT"):
         refuse(
             "backup",
@@ -96,21 +96,18 @@ def backup(directory: str, url: str, own: bool, in_json: bool) -> None:
     raise SystemExit(DONE)
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _ask(url: str, words: list[str]) -> Any:
-    """The reply to a command."""
+def _ask(url: str, words: list[str]) -> dict[bytes, Any]:
+    """The reply to a command, a map."""
     from redis import Redis
     from redis.exceptions import RedisError, ResponseError
 
     try:
-        client = Redis.from_url(url, socket_timeout=None)
+        client = Redis.from_url(url, socket_timeout=None, protocol=3)
     except ValueError as error:
         refuse("backup", str(error), f"respq backup DIR -u {URL}", ASKED_WRONGLY)
     try:
-        return client.execute_command(*words)  # type: ignore[no-untyped-call]
+        reply: dict[bytes, Any] = client.execute_command(*words)  # type: ignore[no-untyped-call]
+        return reply
     except ResponseError as error:
         refuse("backup", f"the server says: {error}", f"respq cli -u {url} INFO server", FAILED)
     except (RedisError, OSError) as error:

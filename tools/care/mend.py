@@ -24,7 +24,7 @@ from lsmstore.errors import Corruption, StorageError
 from lsmstore.files import row_path, segment_path
 from lsmstore.fs import OsFS
 from lsmstore.health import Health
-from lsmstore.logfile import LIVE_SUFFIX
+from lsmstore.logfile import LIVE_SUFFIX, numbers
 from lsmstore.manifest import (
     CURRENT,
     CURRENT_NEW,
@@ -180,22 +180,24 @@ class Builder:
         """What of the store is sound, by the manifest or, without one, by the files."""
         fs, path = self._fs, self._path
         survey = survey_store(fs, path, self._progress)
-        version = survey.version
-        if version is None:
+        version = survey.version or Version()
+        if survey.version is None or survey.log.damage:  # a manifest may have lost its end
             rebuilt = rebuild(fs, path)
-            version = rebuilt.version
-            before = survey.damage
-            survey = StoreSurvey(path, list(before))
-            if fs.exists(f"{path}/seg"):
-                survey_files(fs, survey, version, self._progress)
-            self._take_unreadable(survey, version, rebuilt.rows, rebuilt.segments)
+            if survey.version is None or rebuilt.version.floor_lsn > version.floor_lsn:
+                version = rebuilt.version
+                survey = StoreSurvey(path, survey.damage + survey.log.damage)
+                if fs.exists(f"{path}/seg"):
+                    survey_files(fs, survey, version, self._progress)
+                self._take_unreadable(survey, version, rebuilt.rows, rebuilt.segments)
         names = fs.listdir(f"{path}/seg") if fs.exists(f"{path}/seg") else []
         for number, content in read_dictionaries(fs, f"{path}/seg", names).items():
             version.dictionaries.setdefault(number, content)
         self.repair.findings = [found(path, error) for error in survey.findings]
         new = self._version
         new.epoch, new.epoch_file = version.epoch, version.epoch_file
-        new.floor_lsn, new.next_file = version.floor_lsn, version.next_file
+        new.floor_lsn = version.floor_lsn
+        taken = [number for suffix in (".seg", ".row") for number in numbers(names, suffix)]
+        new.next_file = max([version.next_file, *[number + 1 for number in taken]])
         new.dictionaries = dict(version.dictionaries)
         return survey, version
 

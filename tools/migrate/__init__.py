@@ -1,8 +1,8 @@
 """``respq migrate``: streams from Redis, Valkey, another respq or a file, and back.
 
-Modules, from below: ``errors``, ``link`` (a connection), ``values`` (what is carried), ``target``
-(writing it), ``checkpoint`` (how far the target is), ``proof`` (what is there against what comes),
-``loader`` (a key of a snapshot); ``psync`` (acting as a replica), ``apply`` (the commands that a
-replica is sent), ``follow``, ``takeover``; ``heads``, ``scan``; ``files``, ``aof``, ``jsonl``;
-``cluster``, ``source`` (which of them), ``plan``, ``verify``, ``back``, ``progress``, ``command``.
+Modules, from below: ``errors``, ``wire``, ``link`` (a connection), ``progress``, ``target``
+(writing), ``proof`` (what is there against what comes), ``loader`` (a key of a snapshot), ``owner``
+(who fills the target); ``psync`` (acting as a replica), ``apply`` (what a replica is sent),
+``follow``, ``takeover``; ``pendingpage``, ``heads``, ``scan``; ``files``, ``aof``, ``jsonl``;
+``source`` (which of them), ``move``; ``compare``, ``verify``, ``plan``, ``back``, ``command``.
 """

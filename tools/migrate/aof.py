@@ -56,7 +56,7 @@ def load_aof(path: Path, loader: Loader, owner: dict[str, Any]) -> None:
     if not files:
         raise Refused(f"{path} names no files")
     target = loader.target
-    known = from_mark(target.mark(MARK)) if loader.policy.owned else None
+    known = from_mark(target.mark(MARK)) if loader.policy.resumed else None
     for number, file in enumerate(files):
         offset = Offset(file.name, 0, 0)
         if known is not None and known.replid != file.name:
@@ -87,7 +87,7 @@ def _load_one(
                 file.seek(0)
                 if head.startswith((b"REDIS", b"VALKEY")):
                     offset.offset = _preamble(file, path, loader)
-                if is_first and loader.policy.owned:
+                if is_first and loader.policy.drops:
                     loader.drop_others()  # what is left of an attempt before
             file.seek(offset.offset)
             applier = Applier(
@@ -100,7 +100,6 @@ def _load_one(
     except OSError as error:
         raise Unreachable(f"{path} cannot be read: {error.strerror}") from None
     loader.policy.fresh = False
-    loader.policy.owned = True
     if applier.waiting_bytes or applier.in_multi:
         line = f"{path.name} ends within a command at byte {offset.offset}"
         if not is_last:

@@ -21,6 +21,7 @@ from tools.migrate.loader import Loader
 from tools.migrate.progress import Progress
 from tools.migrate.psync import Offset
 from tools.migrate.target import FULL, OWN_KEY, Counts, Target, failure, mark_words
+from tools.migrate.wire import name_of
 
 BATCH_COMMANDS: Final = 500
 BATCH_BYTES: Final = 1 << 20
@@ -80,6 +81,8 @@ class Applier:
         self._words: list[tuple[bytes, bytes]] = []
         self._batch_bytes = 0
         self.in_multi = False
+        self._before = 0, 0
+        """The batch and the offset before the transaction that is open."""
         self._moved = False
 
     def take(self, data: bytes) -> None:
@@ -103,8 +106,10 @@ class Applier:
 
     def finish(self) -> None:
         """Nothing follows: hand over what is whole. What is left of a transaction is left out."""
-        if not self.in_multi:
-            self.commit()
+        if self.in_multi:
+            length, self.offset.offset = self._before
+            del self._batch[length:], self._words[length:]
+        self.commit()
         self.target.settle()
 
     @property
@@ -121,6 +126,7 @@ class Applier:
             self._push(encode(["SELECT", key]), name, key)
         elif name == b"MULTI":
             self.in_multi = True
+            self._before = len(self._batch), self.offset.offset
         elif name == b"EXEC":
             self.in_multi = False
         elif name not in self.target.commands:
@@ -207,6 +213,8 @@ class Applier:
     def _after_clearing(self, command: bytes, name: bytes) -> None:
         """Databases were emptied or swapped: our own marks stay in database 0."""
         if not self._alone:
+            self.target.settle()
+            self.target.call(0, "DEL", OWN_KEY + self._mark)
             raise Refused(
                 f"{name.decode()} on one primary of a cluster: the target must be made anew",
                 "run it again: what differs is found and repaired",
@@ -257,7 +265,7 @@ class Applier:
                 raise failure(self.target.address, reply)
             if name in (b"RENAME", b"RENAMENX", b"RESTORE") or text.startswith("WRONGTYPE"):
                 continue  # about a key of a type that was not carried
-            line = f"{name.decode()} {key.decode('utf-8', 'backslashreplace')}: {text}"
+            line = f"{name.decode()} {name_of(key)}: {text}"
             self.counts.refused[line] = self.counts.refused.get(line, 0) + 1
 
 

@@ -14,7 +14,6 @@ from itertools import groupby
 from typing import Any, Final
 
 from streams.rdb.heads import GroupHead, StreamHead
-from tools.migrate.compare import name_of
 from tools.migrate.errors import Refused
 from tools.migrate.follow import info
 from tools.migrate.heads import HeadReader, Moment
@@ -23,7 +22,7 @@ from tools.migrate.progress import Progress
 from tools.migrate.scan import KEYS, databases, entry_wire
 from tools.migrate.source import Version
 from tools.migrate.target import OWN_KEY, Counts, Target
-from tools.migrate.wire import ID, entries_in, id_text
+from tools.migrate.wire import ID, PageSize, entries_in, id_text, name_of
 
 PAYLOAD_BYTES: Final = 16 << 20
 PAGE: Final = 1000
@@ -82,7 +81,7 @@ class Back:
                 return
 
     def _key(self, db: int, key: bytes) -> None:
-        kind, pttl_ms = self.source.pipeline([["TYPE", key], ["PTTL", key]])
+        kind, expires_ms = self.source.pipeline([["TYPE", key], ["PEXPIRETIME", key]])
         if kind == b"none":
             return
         if not self._replace and self.target.call(db, "EXISTS", key):
@@ -91,7 +90,9 @@ class Back:
             )
         if kind == b"string":
             value = self.source.call("GET", key)
-            self.target.push("SET", key, value, *(("PX", pttl_ms) if pttl_ms > 0 else ()))
+            self.target.push("SET", key, value)
+            if expires_ms > 0:
+                self.target.push("PEXPIREAT", key, expires_ms)
             self.counts.strings += 1
             return
         self._progress.begin(key)
@@ -156,6 +157,9 @@ class Back:
         if head.length == 0 and not lost:
             target.push("XGROUP", "CREATE", key, "", "0", "MKSTREAM")
             target.push("XGROUP", "DESTROY", key, "")
+        if counters:  # nobody has read more than was added
+            added = max(head.entries_added, head.length + len(lost))
+            target.push("XSETID", key, id_text(head.last_id), "ENTRIESADDED", added)
         for group in head.groups:
             self._group(key, group, counters=counters)
         for at in range(0, len(lost), CLAIMS):
@@ -191,10 +195,14 @@ class Back:
 
     def _pages(self, key: bytes, upto: ID) -> Iterator[list[tuple[ID, bytes]]]:
         start = "-"
+        size = PageSize(PAGE)
         while True:
-            n, wire, last = self.source.entries("XRANGE", key, start, id_text(upto), "COUNT", PAGE)
+            n, wire, last = self.source.entries(
+                "XRANGE", key, start, id_text(upto), "COUNT", size.entries
+            )
             if last is None:
                 return
+            size.after(n, len(wire))
             yield entries_in(wire)
             self.counts.entries += n
             self._progress.step(n, len(wire))

@@ -98,7 +98,7 @@ def migrate() -> None:
 @shared()
 def plan(source: str, url: str, in_json: bool, mode: str | None) -> None:
     """Say what SOURCE holds and how it would be moved. Changes nothing."""
-    from tools.migrate.link import close_all, parse_address
+    from tools.migrate.link import close_all, parse_address, shown
     from tools.migrate.plan import make_plan, plan_lines
     from tools.migrate.source import open_source
 
@@ -109,7 +109,7 @@ def plan(source: str, url: str, in_json: bool, mode: str | None) -> None:
         report.fail(error)
     finally:
         close_all()
-    report.result(found, plan_lines(found, source, url))
+    report.result(found, plan_lines(found, shown(source), shown(url)))
 
 
 @migrate.command()
@@ -127,7 +127,7 @@ def run(
     goes_on: bool,
 ) -> None:
     """Bring SOURCE into the respq. Run it again after any interruption."""
-    from tools.migrate.link import close_all, parse_address
+    from tools.migrate.link import close_all, parse_address, shown
     from tools.migrate.move import Move
     from tools.migrate.progress import Progress
     from tools.migrate.source import open_source
@@ -163,7 +163,7 @@ def run(
     ]
     report.result({"done": True, "mode": found.mode, "seconds": round(seconds, 3), **counts}, lines)
     if not in_json:
-        click.echo(f"next: respq migrate verify {source} -u {url}", err=True)
+        click.echo(f"next: respq migrate verify {shown(source)} -u {shown(url)}", err=True)
     raise SystemExit(DIFFERS if counts["refused"] else DONE)
 
 
@@ -202,7 +202,7 @@ class Stopped:
 @shared(mode=False)
 def verify(source: str, url: str, in_json: bool) -> None:
     """Compare SOURCE and the respq: counters, entries, groups, pending entries, times to live."""
-    from tools.migrate.link import close_all, parse_address
+    from tools.migrate.link import close_all, parse_address, shown
     from tools.migrate.progress import Progress
     from tools.migrate.source import open_source
     from tools.migrate.verify import verify as compare
@@ -233,7 +233,7 @@ def verify(source: str, url: str, in_json: bool) -> None:
         lines.append(f"and {len(verdict.differences) - SHOWN_MAX} more")
     report.result(asdict(verdict), lines)
     if verdict.differences and not in_json:
-        click.echo(f"try: respq migrate run {source} -u {url}", err=True)
+        click.echo(f"try: respq migrate run {shown(source)} -u {shown(url)}", err=True)
     raise SystemExit(DIFFERS if verdict.differences else DONE)
 
 
@@ -278,7 +278,7 @@ def cutover(source: str, url: str, in_json: bool, mode: str | None) -> None:
 def back(source: str, url: str, in_json: bool, replace: bool) -> None:
     """Bring all streams and strings of the respq into another server, SOURCE, a Redis or Valkey."""
     from tools.migrate.back import move_back
-    from tools.migrate.link import close_all, parse_address
+    from tools.migrate.link import close_all, parse_address, shown
     from tools.migrate.progress import Progress
 
     report = Report(in_json)
@@ -302,4 +302,4 @@ def back(source: str, url: str, in_json: bool, replace: bool) -> None:
         ],
     )
     if not in_json:
-        click.echo(f"next: respq migrate verify {url} -u {source}", err=True)
+        click.echo(f"next: respq migrate verify {shown(url)} -u {shown(source)}", err=True)

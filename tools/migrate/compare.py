@@ -10,7 +10,7 @@ import xxhash
 
 from streams.rdb.heads import GroupHead, StreamHead
 from tools.migrate.target import Target
-from tools.migrate.wire import ID, entries_in, id_text
+from tools.migrate.wire import ID, entries_in, id_text, name_of
 
 TIME_TOLERANCE_MS: Final = 5
 WINDOW: Final = 1024
@@ -30,11 +30,6 @@ class Excuses:
     def take(self, what: str) -> None:
         """It differed."""
         self.found[what] = self.found.get(what, 0) + 1
-
-
-def name_of(text: bytes) -> str:
-    """Bytes as they are shown."""
-    return text.decode("utf-8", "backslashreplace")
 
 
 def near(a: int, b: int) -> bool:

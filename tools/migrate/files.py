@@ -18,7 +18,7 @@ def load_rdb(path: Path, loader: Loader) -> None:
         try:
             with path.open("rb", buffering=0) as source:
                 file = RdbFile(source.read)
-                loader.snapshot(file)
+                loader.snapshot(file, path.stat().st_size)
         except RdbError as error:
             raise Refused(
                 f"{path} is damaged: {error}",
@@ -30,6 +30,6 @@ def load_rdb(path: Path, loader: Loader) -> None:
             break
         loader.policy.remake |= loader.conflicts
         loader.conflicts.clear()
-    if loader.policy.owned:
+    if loader.policy.drops:
         loader.drop_others()
     loader.set_lives()

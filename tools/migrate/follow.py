@@ -69,12 +69,13 @@ class Follower:
         self._looked_s = 0.0
         self.continued = False
         """Whether it went on without a snapshot."""
+        self.seen = self._loader.seen
         self.replica, self._applier = self._begin()
         self._goal, self._goal_s = self.source_offset(), time.monotonic()
         self.caught_up = False
 
     def _begin(self) -> tuple[Replica, Applier]:
-        known = from_mark(self.target.mark(self._mark)) if self._policy.owned else None
+        known = from_mark(self.target.mark(self._mark)) if self._policy.resumed else None
         for _ in range(PASSES_MAX):
             replica = Replica(self._address, self._port, self._keep_alive)
             self.continued = replica.begin(known)
@@ -98,7 +99,7 @@ class Follower:
         self.progress.phase = "load"
         try:
             file = replica.snapshot()
-            loader.snapshot(file)
+            loader.snapshot(file, max(0, replica.snapshot_bytes))
             replica.end_snapshot(file)
         except RdbError as error:
             raise Refused(f"the snapshot of {self._address} is damaged: {error}") from None
@@ -109,9 +110,6 @@ class Follower:
                 f"{len(self._policy.remake)} streams were made anew at the source: once more"
             )
             return False
-        if self._policy.owned and self._alone:
-            loader.drop_others()
-        self._policy.fresh = False
         return True
 
     # ── the stream ───────────────────────────────────────────────────────────────────────────────

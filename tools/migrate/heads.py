@@ -8,7 +8,6 @@ pages, exactly only while writers are paused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from streams.rdb.payload import open_payload
 from streams.rdb.rows import PendingRows
 from streams.rdb.streamreader import StreamReader
 from tools.migrate.link import CommandError, Link, Word
+from tools.migrate.pendingpage import take_rows
 from tools.migrate.wire import ID, id_text, parse_id
 
 ROWS: Final = 10_000
@@ -88,6 +88,7 @@ class HeadReader:
         asked.append(["XINFO", "GROUPS", key])
         for name in names:
             asked.append(["XINFO", "CONSUMERS", key, name])
+            asked.append(["TIME"])
             asked.append(["XPENDING", key, name, "-", "+", ROWS])
         try:
             replies = self.link.transaction(asked)
@@ -101,24 +102,33 @@ class HeadReader:
         now_ms = time_ms(replies[0])
         head = stream_head(pairs(replies[3]))
         for place, group in enumerate(groups):
-            consumers, rows = replies[5 + 2 * place : 7 + 2 * place]
+            consumers, then, rows = replies[5 + 3 * place : 8 + 3 * place]
+            found = group_head(group, consumers, rows, now_ms, time_ms(then))
             if len(rows) == ROWS:
                 self.torn += 1
-                rows = [*rows, *self._more(key, names[place], rows[-1][0])]
-            head.groups.append(group_head(group, consumers, rows, now_ms))
+                self._more(key, found, rows[-1][0])
+            head.groups.append(found)
         return Moment(replies[1], head, None, self.expiry(replies[2], replies[0]))
 
     def expiry(self, told_ms: int, time: list[bytes]) -> int:
         """When a key expires, by what ``life_word`` answered; 0: never."""
         return expiry(told_ms, time) if self.life_word == "PTTL" else max(0, told_ms)
 
-    def _more(self, key: bytes, group: bytes, last: bytes) -> Iterator[Any]:
-        while True:
-            rows = self.link.call("XPENDING", key, group, b"(" + last, "+", ROWS)
-            yield from rows
-            if len(rows) < ROWS:
-                return
-            last = rows[-1][0]
+    def _more(self, key: bytes, group: GroupHead, last: bytes) -> None:
+        """Read the pending rows behind ``last``."""
+        places = {one.name: place for place, one in enumerate(group.consumers, 1)}
+        link = self.link
+        wanted = ROWS
+        while wanted == ROWS:
+            now_ms = time_ms(link.call("TIME"))
+            wanted, tail = link.array("XPENDING", key, group.name, b"(" + last, "+", ROWS)
+            n = 0
+            while n < wanted:
+                got, end, latest = take_rows(tail, 0, wanted - n, now_ms, places, group.pending)
+                n += got
+                last = latest or last
+                if n < wanted:
+                    tail = tail[end:] + link.receive()
 
 
 def time_ms(reply: list[bytes]) -> int:
@@ -164,9 +174,9 @@ def stream_head(told: dict[bytes, Any]) -> StreamHead:
 
 
 def group_head(
-    told: dict[bytes, Any], consumers: list[Any], rows: list[Any], now_ms: int
+    told: dict[bytes, Any], consumers: list[Any], rows: list[Any], now_ms: int, then_ms: int
 ) -> GroupHead:
-    """What XINFO GROUPS, XINFO CONSUMERS and XPENDING say of a group."""
+    """What XINFO GROUPS, XINFO CONSUMERS (now) and XPENDING (then) say of a group."""
     read: int | None = None
     if b"entries-read" in told:
         read = -1 if told[b"entries-read"] is None else told[b"entries-read"]
@@ -183,7 +193,7 @@ def group_head(
         (
             *parse_id(id),
             places.get(consumer, 0),
-            max(0, now_ms - idle) if consumer in places else 0,
+            max(0, then_ms - idle) if consumer in places else 0,
             count,
         )
         for id, consumer, idle, count in rows

@@ -128,6 +128,7 @@ class Link:
         address = self.address
         if address.path:
             link = socket.socket(socket.AF_UNIX)
+            OPEN.add(link)
             link.settimeout(CONNECT_TIMEOUT_S)
             link.connect(address.path)
         else:
@@ -240,8 +241,8 @@ class Link:
 
     # ── entries as they came ─────────────────────────────────────────────────────────────────────
 
-    def entries(self, *words: Word) -> tuple[int, bytes, tuple[int, int] | None]:
-        """What XRANGE answers: how many entries, their bytes in wire form, the last ID.
+    def array(self, *words: Word) -> tuple[int, bytes]:
+        """Send a command that answers with an array: its length, and what came behind it.
 
         REQUIRES: no other reply is on its way. Raises CommandError.
         """
@@ -253,8 +254,14 @@ class Link:
             self._reader.feed(data)
             reply = self.read()
             raise reply if isinstance(reply, CommandError) else Unreachable("an odd reply")
-        wanted = int(data[1:start])
-        tail = data[start + 2 :]
+        return int(data[1:start]), data[start + 2 :]
+
+    def entries(self, *words: Word) -> tuple[int, bytes, tuple[int, int] | None]:
+        """What XRANGE answers: how many entries, their bytes in wire form, the last ID.
+
+        REQUIRES: no other reply is on its way. Raises CommandError.
+        """
+        wanted, tail = self.array(*words)
         parts: list[bytes] = []
         n = 0
         last: tuple[int, int] | None = None

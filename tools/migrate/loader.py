@@ -8,7 +8,7 @@ source keeps alive by setting its time again and again must not expire here in b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,8 +21,8 @@ from tools.migrate.errors import Conflict, Refused
 from tools.migrate.link import CommandError
 from tools.migrate.progress import Progress
 from tools.migrate.proof import Proof, target_end
-from tools.migrate.target import Counts, Target
-from tools.migrate.wire import ID, id_text
+from tools.migrate.target import OWN_KEY, Counts, Target
+from tools.migrate.wire import ID, id_text, name_of
 
 REPLACE_HINT: Final = "--replace, if the target may be overwritten"
 Place = tuple[int, bytes]
@@ -38,6 +38,10 @@ class Policy:
     """The target is a copy of this source, of an earlier time."""
     replace: bool
     """The target may be overwritten."""
+    resumed: bool
+    """The target was filled from this source before."""
+    drops: bool
+    """All that the target has came from this source."""
     remake: set[Place] = field(default_factory=set)
     """Keys to be deleted before they are loaded."""
 
@@ -51,6 +55,7 @@ class Loader:
         self.progress = progress
         self.policy = policy
         self.lives: dict[Place, int] = {}
+        self._file: RdbFile | None = None
         self.conflicts: set[Place] = set()
         """Streams of a copy that must be made anew: the snapshot has to come once more."""
         self.seen: set[int] = set()
@@ -58,8 +63,10 @@ class Loader:
 
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────
 
-    def snapshot(self, file: RdbFile) -> None:
-        """Load all of a file."""
+    def snapshot(self, file: RdbFile, size: int = 0) -> None:
+        """Load all of a file, of so many bytes (0: nobody knows)."""
+        self._file = file
+        self.progress.done, self.progress.size = 0, size
         for value in file:
             key = value.key
             if not isinstance(value, OtherValue) and not self.policy.fresh:
@@ -158,6 +165,8 @@ class Loader:
             self.lives[db, key] = expires_ms
 
     def _count(self, entries: int, n_bytes: int) -> None:
+        if self._file is not None:
+            self.progress.done = self._file.offset
         self.counts.entries += entries
         self.counts.n_bytes += n_bytes
         self.progress.step(entries, n_bytes)
@@ -175,23 +184,27 @@ class Loader:
     def drop_others(self) -> None:
         """Delete what the target has and the snapshot had not. REQUIRES: the target is a copy."""
         target = self.target
-        own = set(target.own_keys())
-        for db in target.dbs():
-            cursor = b"0"
-            while True:
-                cursor, keys = target.call(db, "SCAN", cursor, "COUNT", 1000)
-                for key in keys:
-                    if hash((db, key)) not in self.seen and not (db == 0 and key in own):
-                        target.push("DEL", key)
-                        self.counts.note(
-                            "keys that the source no longer has were deleted from the target"
-                        )
-                target.settle()
-                if cursor == b"0":
-                    break
+        drop(target, lambda db, key: hash((db, key)) in self.seen)
+
+
+def drop(target: Target, is_kept: Callable[[int, bytes], bool]) -> set[Place]:
+    """Delete the keys of the target that are not kept; which they were."""
+    gone: set[Place] = set()
+    for db in target.dbs():
+        cursor = b"0"
+        while True:
+            cursor, keys = target.call(db, "SCAN", cursor, "COUNT", 1000)
+            for key in keys:
+                if not is_kept(db, key) and not (db == 0 and key.startswith(OWN_KEY)):
+                    target.push("DEL", key)
+                    gone.add((db, key))
+            target.settle()
+            if cursor == b"0":
+                break
+    return gone
 
 
 def differs(db: int, key: bytes, what: str) -> Refused:
     """The target has something else under a key."""
-    name = key.decode("utf-8", "backslashreplace")
+    name = name_of(key)
     return Refused(f"the target has another '{name}' in database {db}: {what}", REPLACE_HINT)

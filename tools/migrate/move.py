@@ -13,19 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from cluster.slots import key_slot
 from tools.migrate import aof, jsonl
 from tools.migrate.errors import Refused
 from tools.migrate.files import load_rdb
 from tools.migrate.follow import Follower
 from tools.migrate.link import Address, CommandError, Link
-from tools.migrate.loader import Loader
+from tools.migrate.loader import Loader, Place, drop
 from tools.migrate.owner import Owned
 from tools.migrate.progress import Progress
-from tools.migrate.scan import Scanner, true_heads
+from tools.migrate.scan import TORN, Scanner, true_heads
 from tools.migrate.source import PAUSE_WRITE_SINCE, File, Live, Source
 from tools.migrate.takeover import Listener, own_host, take_over
 from tools.migrate.target import Counts
 
+WAIT_S: Final = 0.5
 TURN_S: Final = 0.2
 HEADS_S: Final = 0.6
 PAUSE_MS: Final = 20_000
@@ -67,6 +69,8 @@ class Move:
         self._followers: list[Follower] = []
         self._scanners: list[Scanner] = []
         self._listener: Listener | None = None
+        self._ours: set[Place] = set()
+        """The keys that the latest pass of a scan brought."""
 
     # ── run ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,12 +120,32 @@ class Move:
                     keep_alive=self._keep_others_alive,
                 )
             )
+        if self._owned.policy.drops:
+            self._drop_others(source)
+        self._owned.policy.fresh = False
+
+    def _drop_others(self, source: Live) -> None:
+        """Delete what the snapshots had not, of those primaries that sent one."""
+        seen = set().union(*(follower.seen for follower in self._followers))
+        continued = {i for i, one in enumerate(self._followers) if one.continued}
+        if len(continued) == len(self._followers):
+            return
+
+        def is_kept(db: int, key: bytes) -> bool:
+            if hash((db, key)) in seen:
+                return True
+            slot = key_slot(key)
+            return any(a <= slot <= b and i in continued for a, b, i in source.slots)
+
+        if drop(self.target, is_kept):
+            self.counts.note("keys that the source no longer has were deleted from the target")
 
     def _keep_others_alive(self) -> None:
         for follower in self._followers:
             follower.replica.keep_alive()
 
     def _scan(self, source: Live, follow: Stop | None) -> None:
+        self._owned.drop_offsets()  # from now on the target is elsewhere
         for address in source.primaries:
             self._scanners.append(
                 Scanner(
@@ -130,13 +154,28 @@ class Move:
                     alone=len(source.primaries) == 1,
                 )
             )
-        for _ in range(2):
-            for scanner in self._scanners:
-                scanner.run()
+        self._pass()
+        self._pass()
         while follow is not None and not follow():
+            self._scanners[0].wait(WAIT_S)
+            self._pass()
+
+    def _pass(self) -> None:
+        """Look at every key once."""
+        policy = self._owned.policy
+        seen: set[Place] = set()
+        for scanner in self._scanners:
+            seen |= scanner.run()
+        ours = self._ours
+        if policy.drops or ours - seen:
+            gone = drop(
+                self.target,
+                lambda db, key: (db, key) in seen or not (policy.drops or (db, key) in ours),
+            )
             for scanner in self._scanners:
-                scanner.wait(0.5)
-                scanner.run()
+                scanner.forget(gone)
+        self._ours = seen
+        policy.fresh = False
 
     # ── cut-over ─────────────────────────────────────────────────────────────────────────────────
 
@@ -144,6 +183,11 @@ class Move:
         """End it: the source takes no writes any more, and the target has everything."""
         if not isinstance(self.source, Live):
             raise Refused("a file is moved by run alone; there is nobody to cut over from")
+        if self.source.role != "master":
+            raise Refused(
+                f"{self.source} is a replica: its primary's writers have to be stopped",
+                "respq migrate cutover with the URL of its primary",
+            )
         if self.source.mode == "takeover":
             assert self._listener is not None
             follower = self._followers[0]
@@ -180,7 +224,7 @@ class Move:
                     fenced.append(control)
             self._bring_the_last()
             for control in controls:
-                if can_pause:
+                if can_pause and not source.is_respq:
                     fence(control)
                     fenced.append(control)
         except BaseException:
@@ -191,7 +235,7 @@ class Move:
             raise
         gap_s = time.monotonic() - began_s
         for control in controls:
-            if can_pause:
+            if can_pause and not source.is_respq:
                 control.ask("CLIENT", "UNPAUSE")
             control.close()
         undo = "; ".join(
@@ -200,6 +244,7 @@ class Move:
         )
         how = "the source was paused, drained and fenced (min-replicas-to-write: NOREPLICAS)"
         if source.is_respq:
+            undo = f"respq cli -u {source} CLIENT UNPAUSE"
             how = f"the source was paused and drained; its writers wait for {PAUSE_MS // 1000} s"
         return CutOver(gap_s, how, undo)
 
@@ -209,7 +254,10 @@ class Move:
         self._true_heads()
         for scanner in self._scanners:
             scanner.paused = True
-            scanner.run()
+        if TORN in self.counts.notes:
+            self.counts.notes.remove(TORN)
+        if self._scanners:
+            self._pass()
         self.target.settle()
 
     def _true_heads(self) -> None:
@@ -220,8 +268,8 @@ class Move:
                 follower.control, self.target, stop_s, alone=len(self._followers) == 1
             ):
                 self.counts.note(
-                    "not all heads were read again: some counts of history reads, times of"
-                    " consumers and (7.0) entries-read are those that a replica knows"
+                    "large groups were not read again: their counts of history reads and times of"
+                    " consumers are those that a replica knows"
                 )
 
     def close(self) -> None:

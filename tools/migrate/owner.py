@@ -2,7 +2,8 @@
 
 Rules: a mark in the target says from which source it is filled, and the name of the connection that
 does so. While that connection is there nobody else begins: it is gone with its process. A target
-that has keys and no such mark is somebody else's.
+that has keys and no such mark is somebody else's: the mark then says so for good, and nothing is
+overwritten or deleted there that differs, unless told to.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from tools.migrate.loader import Policy
 from tools.migrate.target import OWN_KEY, Target, mark_words
 
 OWNER: Final = b""
+# What the target was when it was begun with: what may be done with it later.
+EMPTY: Final = "empty"
+REPLACE: Final = "replace"
+STRICT: Final = "strict"
 
 
 class Owned:
@@ -42,12 +47,23 @@ class Owned:
                 f"nothing was moved from {source} to {address} yet",
                 f"respq migrate run {source} -u {address}",
             )
-        self.mark: dict[str, Any] = {"source": source, "mode": mode, "by": self.name}
+        kind = str(held["kind"]) if held is not None and same else ""
         if replace and not same:
             for key in self.target.own_keys():
                 self.target.call(0, "DEL", key)
         fresh = not self.target.dbs()
-        self.policy = Policy(fresh, same and not fresh, replace)
+        if not kind or replace:
+            kind = EMPTY if fresh or kind == EMPTY else REPLACE if replace else STRICT
+        self.mark: dict[str, Any] = {
+            "source": source, "mode": mode, "by": self.name, "kind": kind,
+        }  # fmt: skip
+        self.policy = Policy(
+            fresh=fresh,
+            owned=same and not fresh and kind != STRICT,
+            replace=replace,
+            resumed=same,
+            drops=same and not fresh and kind == EMPTY,
+        )
         self._take()
 
     def _refuse_others(self, held: dict[str, Any] | None) -> None:
@@ -75,6 +91,12 @@ class Owned:
             raise Refused("another migrator began at the same moment", "wait for it")
         if isinstance(done, CommandError) or isinstance(done[0], CommandError):
             raise Refused(f"the target {self.target.address} takes nothing: {done}")
+
+    def drop_offsets(self) -> None:
+        """Forget how far a replication stream was followed."""
+        for key in self.target.own_keys():
+            if key != OWN_KEY:
+                self.target.call(0, "DEL", key)
 
     def leave(self) -> None:
         """The migration is over for good: nothing of it stays."""

@@ -11,13 +11,13 @@ from rich.table import Table
 from streams.rdb.file import OtherValue, RdbFile, StreamValue, StringValue
 from streams.rdb.reader import RdbError
 from tools.migrate import aof
-from tools.migrate.compare import name_of
 from tools.migrate.errors import MigrateError, Refused
 from tools.migrate.heads import pairs
 from tools.migrate.link import Address, CommandError, Link
 from tools.migrate.scan import KEYS, databases
 from tools.migrate.source import File, Source
 from tools.migrate.target import OWN_KEY, Target
+from tools.migrate.wire import name_of
 
 ENTRIES_PER_S: Final = {"file": 200_000, "takeover": 150_000, "follow": 150_000, "scan": 150_000}
 FIGURES: Final = ("entries", "bytes", "groups", "pending", "deleted")
@@ -83,14 +83,15 @@ def _look_at_server(address: Address, plan: dict[str, Any], *, alone: bool) -> N
         while True:
             cursor, keys = link.call("SCAN", cursor, "COUNT", KEYS)
             keys = [key for key in keys if not key.startswith(OWN_KEY)]
-            for key, kind, row in _rows(link, db, keys):
+            lives = link.pipeline([["PTTL", key] for key in keys])
+            plan["expiring"] += sum(life >= 0 for life in lives)
+            for kind, row in _rows(link, db, keys):
                 if kind == "stream":
                     plan["streams"].append(row)
                 elif kind == "string":
                     plan["strings"] += 1
                 elif kind != "none":
                     plan["others"][kind] = plan["others"].get(kind, 0) + 1
-                plan["expiring"] += link.call("PTTL", key) >= 0
             if cursor == b"0":
                 break
     link.close()
@@ -102,7 +103,7 @@ def _example(command: str) -> tuple[str, ...]:
     )
 
 
-def _rows(link: Link, db: int, keys: list[bytes]) -> Iterator[tuple[bytes, str, dict[str, Any]]]:
+def _rows(link: Link, db: int, keys: list[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
     kinds = link.pipeline([["TYPE", key] for key in keys])
     for key, kind in zip(keys, kinds, strict=True):
         row: dict[str, Any] = {}
@@ -122,7 +123,7 @@ def _rows(link: Link, db: int, keys: list[bytes]) -> Iterator[tuple[bytes, str, 
                 "pending": sum(pairs(group)[b"pending"] for group in groups),
                 "deleted": max(0, pairs(told).get(b"entries-added", length) - length),
             }
-        yield key, kind.decode(), row
+        yield kind.decode(), row
 
 
 def _look_at_file(source: File, plan: dict[str, Any]) -> None:

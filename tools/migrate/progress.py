@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tools.migrate.wire import name_of
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -27,8 +29,10 @@ class Progress:
         self.in_json = in_json
         self.entries = 0
         self.bytes = 0
-        self.total = 0
-        """About how many entries there will be; 0: nobody knows."""
+        self.size = 0
+        """What there is to be read, in bytes or keys; 0: nobody knows."""
+        self.done = 0
+        """What of it was read."""
         self.phase = "load"
         self.lag_bytes = 0
         self._key = ""
@@ -59,7 +63,7 @@ class Progress:
 
     def begin(self, key: bytes) -> None:
         """A stream comes next."""
-        self._key = key.decode("utf-8", "backslashreplace")
+        self._key = name_of(key)
 
     def step(self, entries: int, n_bytes: int) -> None:
         """So much more has arrived; waits where that is too fast."""
@@ -84,8 +88,8 @@ class Progress:
             self._bar.update(
                 self._task,
                 description=self._key if self.phase == "load" else self.phase,
-                total=max(self.total, self.entries) or None,
-                completed=self.entries,
+                total=self.size or None,
+                completed=min(self.done, self.size),
                 figures=f"{self.entries:,} entries  {rate:,.0f}/s  lag {self.lag_bytes:,} B",
             )
 
@@ -93,7 +97,7 @@ class Progress:
         """What a line of JSON tells."""
         seconds = max(now - self._began, 0.001)
         rate = self.entries / seconds
-        left = self.total - self.entries
+        left_s = seconds * (self.size / self.done - 1) if 0 < self.done <= self.size else None
         return {
             "phase": self.phase,
             "key": self._key,
@@ -101,7 +105,7 @@ class Progress:
             "bytes": self.bytes,
             "entries_per_s": round(rate),
             "lag_bytes": self.lag_bytes,
-            "eta_s": round(left / rate, 1) if rate and left > 0 else None,
+            "eta_s": None if left_s is None else round(left_s, 1),
         }
 
     @property

@@ -13,7 +13,7 @@ from typing import Final
 from streams.rdb.rows import Node
 from tools.migrate.errors import Conflict
 from tools.migrate.target import Target
-from tools.migrate.wire import ID, entries_in, id_text, live_wire
+from tools.migrate.wire import ID, PAGE_BYTES, entries_in, id_text, live_wire
 
 WINDOW_ENTRIES: Final = 1024
 DELETE_MAX: Final = 500
@@ -35,6 +35,7 @@ class Proof:
         self._upto: ID | None = None
         self._window: list[bytes] = []
         self._n = 0
+        self._bytes = 0
         self.proven = 0
 
     def take(self, node: Node) -> Node | None:
@@ -51,7 +52,8 @@ class Proof:
         for id, entry in have:
             self._window.append(entry)
             self._n += 1
-            if self._n >= WINDOW_ENTRIES:
+            self._bytes += len(entry)
+            if self._n >= WINDOW_ENTRIES or self._bytes >= PAGE_BYTES:
                 self._compare(id)
         rest = found[len(have) :]
         if not rest:
@@ -78,7 +80,7 @@ class Proof:
         self.proven += self._n
         self._upto = upto
         self._window = []
-        self._n = 0
+        self._n = self._bytes = 0
 
     def _reconcile(self, theirs: bytes) -> None:
         """Delete what the source no longer has, or find the first difference."""

@@ -13,6 +13,7 @@ Handshake: PING, REPLCONF listening-port, REPLCONF capa eof capa psync2, ``PSYNC
 from __future__ import annotations
 
 import select
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class Replica:
         self._left = -1
         """Bytes of the snapshot still to come; -1: up to a mark."""
         self._mark = b""
+        self.snapshot_bytes = 0
+        """How long the snapshot is; 0: the source does not say."""
         self._told = time.monotonic()
         self.acked = 0
         """What the source may be told that we have."""
@@ -99,7 +102,7 @@ class Replica:
         if head.startswith(b"$EOF:"):
             self._mark = head[5:]
         else:
-            self._left = int(head[1:])
+            self._left = self.snapshot_bytes = int(head[1:])
         return False
 
     def snapshot(self) -> RdbFile:
@@ -160,7 +163,10 @@ class Replica:
             found = bytes(self._data)
             self._data.clear()
             return found
-        ready, _, _ = select.select([self._link.socket], [], [], seconds)
+        link = self._link.socket
+        if isinstance(link, ssl.SSLSocket) and link.pending():
+            return self._link.receive(1 << 20)
+        ready, _, _ = select.select([link], [], [], seconds)
         return self._link.receive(1 << 20) if ready else b""
 
     def keep_alive(self) -> None:

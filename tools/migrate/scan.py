@@ -18,18 +18,21 @@ from typing import Any, Final
 from streams.rdb.headwriter import head_payload
 from tools.migrate.errors import Conflict, Differs, Refused
 from tools.migrate.follow import info
-from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment
+from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment, pairs
 from tools.migrate.link import Address, CommandError, Link, Word
 from tools.migrate.loader import Place, Policy, differs
 from tools.migrate.progress import Progress
 from tools.migrate.proof import DELETE_MAX, target_end
 from tools.migrate.target import OWN_KEY, Counts, Target
-from tools.migrate.wire import ID, entries_in, id_text
+from tools.migrate.wire import ID, PageSize, entries_in, id_text
 
 PAGE_ENTRIES: Final = 1000
 WINDOW_ENTRIES: Final = 1024
 KEYS: Final = 500
 TRIES_MAX: Final = 10
+ROWS_PER_S: Final = 300_000
+"""Pending rows that are certainly read and loaded in a second."""
+TORN: Final = "pending rows of large groups are exact once writers are paused (cutover)"
 SLOW_S: Final = 0.002
 REST_MAX_S: Final = 0.5
 
@@ -72,17 +75,17 @@ class Scanner:
         self._ends: dict[Place, ID] = {}
         self._texts: dict[Place, tuple[Any, int]] = {}
         self._gentle = Gentle()
+        self._size = PageSize(PAGE_ENTRIES)
         self.paused = False
         self.passes = 0
-        self.changed = 0
-        """Keys that the latest pass found changed."""
 
-    def run(self) -> None:
-        """One pass over all keys."""
+    def run(self) -> set[Place]:
+        """One pass over all keys; which there were."""
         self.progress.phase = "scan" if self.passes == 0 else "tail"
-        self.changed = 0
         seen: set[Place] = set()
-        for db in databases(self.link):
+        dbs = databases(self.link)
+        self.progress.done, self.progress.size = 0, sum(dbs.values())
+        for db in dbs:
             self._select(db)
             for keys in self._keys():
                 kinds = self.link.pipeline([["TYPE", key] for key in keys])
@@ -91,19 +94,18 @@ class Scanner:
                 for key in streams:
                     seen.add((db, key))
                     self.stream(db, key)
+                    self.progress.done += 1
                 seen.update((db, key) for key in strings)
+                self.progress.done += len(keys) - len(streams)
                 self._strings(db, strings)
                 for key, kind in zip(keys, kinds, strict=True):
                     if kind not in (b"stream", b"string", b"none") and not self.passes:
                         self.counts.add_other(kind.decode(), key)
         self.target.settle()
-        if self._alone and (self.passes or self._policy.owned):
-            self._drop_others(seen)
         self.passes += 1
-        self._policy.owned = True
-        self._policy.fresh = False
         if self._heads.torn and not self.paused:
-            self.counts.note("pending rows of large groups are exact once writers were paused")
+            self.counts.note(TORN)
+        return seen
 
     def _select(self, db: int) -> None:
         if self._alone or db:
@@ -123,12 +125,13 @@ class Scanner:
     def stream(self, db: int, key: bytes) -> None:
         """Bring one stream up to now."""
         self.progress.begin(key)
+        self._size = PageSize(PAGE_ENTRIES)
         for tries in range(TRIES_MAX):
             try:
                 self._stream(db, key)
                 return
             except Conflict as conflict:
-                if not (self._policy.owned or self._policy.replace):
+                if not (self._policy.owned or self._policy.replace or (db, key) in self._ends):
                     raise differs(db, key, str(conflict)) from None
                 self.target.call(db, "DEL", key)
                 self._ends.pop((db, key), None)
@@ -177,14 +180,16 @@ class Scanner:
         began_s = time.monotonic()
         start = "-" if last == (0, 0) else f"({id_text(last)}"
         try:
-            n, wire, end = self.link.entries("XRANGE", key, start, "+", "COUNT", PAGE_ENTRIES)
+            asked = self._size.entries
+            n, wire, end = self.link.entries("XRANGE", key, start, "+", "COUNT", asked)
         except CommandError as error:
             raise Conflict(db, key, str(error)) from None
         self._gentle.after(time.monotonic() - began_s)
         if end is None:
             return last, False
         self._load(db, key, last, wire, n)
-        return end, n == PAGE_ENTRIES
+        self._size.after(n, len(wire))
+        return end, n == asked
 
     def _load(self, db: int, key: bytes, after: ID, wire: bytes, n: int) -> None:
         def landed(reply: Any) -> None:
@@ -226,15 +231,18 @@ class Scanner:
     def _windows(self, db: int, key: bytes, upto: ID, *, delete: bool) -> None:
         """Hold all entries up to ``upto`` against the source. Raises Conflict."""
         start, at = "-", (0, 0)
+        size = PageSize(WINDOW_ENTRIES)
         while at < upto:
-            n, ours, last = self.link.entries("XRANGE", key, start, "+", "COUNT", WINDOW_ENTRIES)
-            end = upto if last is None or n < WINDOW_ENTRIES or last > upto else last
+            asked = size.entries
+            n, ours, last = self.link.entries("XRANGE", key, start, "+", "COUNT", asked)
+            size.after(n, len(ours))
+            end = upto if last is None or n < asked or last > upto else last
             if end == upto and last is not None and last > upto:
                 ours = b"".join([entry for id, entry in entries_in(ours) if id <= upto])
-            _, theirs, _ = self.target.entries(db, "XRANGE", key, start, id_text(end))
+            held, theirs, _ = self.target.entries(db, "XRANGE", key, start, id_text(end))
             if ours != theirs:
                 self._reconcile(db, key, ours, theirs, delete=delete)
-            self.counts.proven += n
+            self.counts.proven += held
             at, start = end, f"({id_text(end)}"
 
     def _reconcile(self, db: int, key: bytes, ours: bytes, theirs: bytes, *, delete: bool) -> None:
@@ -268,7 +276,6 @@ class Scanner:
             self.counts.streams += 1
         if len(payload) < 1024:
             self._texts[db, key] = (payload, moment.expires_ms)
-        self.changed += 1
 
     def _policy_of(self, key: bytes, group: bytes) -> None:
         told = self.link.ask("XQ.GROUP", "GET", key, group)
@@ -293,8 +300,8 @@ class Scanner:
             kept = hash(value)
             if before is not None and before[0] == kept and abs(before[1] - expires_ms) < 5:
                 continue
-            self.changed += 1
-            if not self._policy.fresh and not self._policy.owned and not self._policy.replace:
+            policy = self._policy
+            if before is None and not (policy.fresh or policy.owned or policy.replace):
                 held = self.target.ask(db, "GET", key)
                 if isinstance(held, CommandError) or held not in (None, value):
                     raise differs(db, key, "it holds something else")
@@ -305,20 +312,6 @@ class Scanner:
             self._texts[db, key] = (kept, expires_ms)
             if not self.passes:
                 self.counts.strings += 1
-
-    def _drop_others(self, seen: set[Place]) -> None:
-        for db in self.target.dbs():
-            cursor = b"0"
-            while True:
-                cursor, keys = self.target.call(db, "SCAN", cursor, "COUNT", 1000)
-                for key in keys:
-                    if (db, key) not in seen and not (db == 0 and key.startswith(OWN_KEY)):
-                        self.target.push("DEL", key)
-                        self._ends.pop((db, key), None)
-                        self.changed += 1
-                self.target.settle()
-                if cursor == b"0":
-                    break
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
@@ -333,6 +326,12 @@ class Scanner:
         keys = [key for _, key in streams]
         self.link.ask("XREAD", "COUNT", 1, "BLOCK", int(seconds * 1000), "STREAMS", *keys, *ids)
 
+    def forget(self, gone: set[Place]) -> None:
+        """These keys were deleted from the target."""
+        for place in gone:
+            self._ends.pop(place, None)
+            self._texts.pop(place, None)
+
     def close(self) -> None:
         """Leave."""
         self.target.settle()
@@ -342,8 +341,10 @@ class Scanner:
 def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> bool:
     """Load the heads of all streams with groups, as the source itself knows them.
 
-    REQUIRES: nobody writes, and the target has all entries. False if time ran out.
+    REQUIRES: nobody writes, and the target has all entries. False if time did not suffice for some:
+    of these, what groups have read and which consumers they have.
     """
+    is_whole = True
     heads = HeadReader(link, exact=False)
     for db in databases(link):
         if alone:
@@ -356,8 +357,11 @@ def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> boo
             for key, found in zip(keys, groups, strict=True):
                 if not found or isinstance(found, CommandError):
                     continue
-                if time.monotonic() > stop_s:
-                    return False
+                rows = sum(pairs(group)[b"pending"] for group in found)
+                if rows > (stop_s - time.monotonic()) * ROWS_PER_S:
+                    is_whole = False
+                    _true_groups(link, target, key, found)
+                    continue
                 moment = heads.moment(key, None)
                 if moment is not None and moment.head is not None:
                     target.push("XQ.LOADHEAD", key, head_payload(moment.head))
@@ -366,7 +370,16 @@ def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> boo
     if alone:
         link.call("SELECT", 0)
     target.settle()
-    return True
+    return is_whole
+
+
+def _true_groups(link: Link, target: Target, key: bytes, groups: list[Any]) -> None:
+    for group in map(pairs, groups):
+        name, read = group[b"name"], group.get(b"entries-read")
+        words = ["ENTRIESREAD", read] if read is not None else []
+        target.push("XGROUP", "SETID", key, name, group[b"last-delivered-id"], *words)
+        for one in map(pairs, link.call("XINFO", "CONSUMERS", key, name)):
+            target.push("XGROUP", "CREATECONSUMER", key, name, one[b"name"])
 
 
 def entry_wire(id: bytes, fields: list[bytes]) -> bytes:
@@ -375,6 +388,10 @@ def entry_wire(id: bytes, fields: list[bytes]) -> bytes:
     return b"*2\r\n$%d\r\n%b\r\n*%d\r\n%b" % (len(id), id, len(fields), body)
 
 
-def databases(link: Link) -> list[int]:
-    """The databases that have keys."""
-    return [int(name[2:]) for name in info(link, "keyspace") if name.startswith("db")]
+def databases(link: Link) -> dict[int, int]:
+    """The databases that have keys, and how many."""
+    return {
+        int(name[2:]): int(told.split(",")[0].removeprefix("keys="))
+        for name, told in info(link, "keyspace").items()
+        if name.startswith("db")
+    }

@@ -19,7 +19,7 @@ Version = tuple[int, ...]
 OLDEST: Final[Version] = (5, 0)
 FAILOVER_SINCE: Final[Version] = (6, 2)
 PAUSE_WRITE_SINCE: Final[Version] = (6, 2)
-SLOT_WORDS: Final = 2
+SLOTS: Final = 16384
 
 
 @dataclass(slots=True)
@@ -36,7 +36,8 @@ class Live:
     role: str
     can_psync: bool
     why_not: str
-    used_memory: int
+    slots: list[tuple[int, int, int]]
+    """Of a cluster: first and last slot, and whose of ``primaries``."""
     mode: str = ""
     why: str = ""
 
@@ -70,7 +71,7 @@ def open_source(text: str, mode: str | None) -> Source:
 
 
 def _file(text: str, mode: str | None) -> File:
-    path = Path(text)
+    path = Path(text).resolve()
     if mode is not None:
         raise Refused(f"--mode {mode} is for a running server, and {text} is a file")
     if not path.exists():
@@ -115,11 +116,14 @@ def _live(address: Address) -> Live:
         if version < OLDEST:
             raise Refused(f"{address} is {name}: streams came with 5.0")
         cannot = _why_no_psync(link, told)
-        primaries = _primaries(link, address) if cluster and not is_respq else [address]
+        slots: list[tuple[int, int, int]] = []
+        primaries = [address]
+        if cluster and not is_respq:
+            primaries = _primaries(link, address, slots)
         return Live(
             address, version, name, is_respq, cluster and not is_respq, primaries,
             int(told.get("connected_slaves", 0)), told.get("role", "master"),
-            not cannot, cannot, int(told.get("used_memory", 0)),
+            not cannot, cannot, slots,
         )  # fmt: skip
     finally:
         link.close()
@@ -138,15 +142,16 @@ def _why_no_psync(link: Link, told: dict[str, str]) -> str:
     return ""
 
 
-def _primaries(link: Link, address: Address) -> list[Address]:
-    found: dict[tuple[str, int], Address] = {}
-    for slots in link.call("CLUSTER", "SLOTS"):
-        host, port = slots[SLOT_WORDS][:2]
-        where = (host or address.host.encode()).decode(), port
-        found[where] = address.at(*where)
-    if not found:
-        raise Refused(f"{address} is a cluster without slots")
-    return [found[where] for where in sorted(found)]
+def _primaries(link: Link, address: Address, slots: list[tuple[int, int, int]]) -> list[Address]:
+    """The primaries of a cluster; whose each slot is goes to ``slots``."""
+    found: list[tuple[str, int, int, int]] = []
+    for first, last, (host, port, *_), *_ in link.call("CLUSTER", "SLOTS"):
+        found.append(((host or address.host.encode()).decode(), port, first, last))
+    if sum(last - first + 1 for *_, first, last in found) < SLOTS:
+        raise Refused(f"{address} is a cluster that does not serve all slots")
+    places = sorted({where[:2] for where in found})
+    slots += [(first, last, places.index((host, port))) for host, port, first, last in found]
+    return [address.at(host, port) for host, port in places]
 
 
 def _choose(live: Live, mode: str | None) -> None:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import hiredis
 
-from tools.migrate.errors import Refused
+from tools.migrate.errors import Refused, Unreachable
 from tools.migrate.follow import Follower
 from tools.migrate.link import OPEN, CommandError
 
@@ -100,7 +100,7 @@ def take_over(follower: Follower, listener: Listener, host: str) -> float:
         try:
             follower.step(POLL_S)
             follower.replica.tell()
-        except Exception:
+        except Unreachable:
             # the source ends our link when it changes its role
             if listener.poll(follower.landed) is None and not _wait(follower, listener, stop_s):
                 raise

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tools.migrate.errors import MigrateError, Refused
 from tools.migrate.link import Address, CommandError, Link, Word, encode
+from tools.migrate.wire import name_of
 
 BUFFER_BYTES: Final = 1 << 18
 FLIGHT_BYTES: Final = 4 << 20
@@ -60,7 +61,7 @@ class Counts:
         """A key of another type."""
         self.others[kind] = self.others.get(kind, 0) + 1
         if len(self.named) < NAMED_MAX:
-            self.named.append(f"{key.decode('utf-8', 'backslashreplace')} ({kind})")
+            self.named.append(f"{name_of(key)} ({kind})")
 
     def note(self, line: str) -> None:
         """Something to be told at the end, once."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 from streams.rdb.file import OtherValue, RdbFile, StreamValue, StringValue
 from streams.rdb.heads import StreamHead
 from streams.rdb.reader import RdbError
-from tools.migrate.compare import WINDOW, Excuses, head_differences, name_of, window_difference
+from tools.migrate.compare import WINDOW, Excuses, head_differences, window_difference
 from tools.migrate.errors import MigrateError, Refused, Unreachable
 from tools.migrate.heads import HeadReader, expiry, read_payload
 from tools.migrate.link import Address, CommandError, Link, parse_address
@@ -30,7 +30,7 @@ from tools.migrate.progress import Progress
 from tools.migrate.scan import KEYS, databases
 from tools.migrate.source import File, Live, Source, open_source
 from tools.migrate.target import OWN_KEY, Target
-from tools.migrate.wire import ID, entries_in, id_text, live_wire
+from tools.migrate.wire import ID, PAGE_BYTES, PageSize, entries_in, id_text, live_wire, name_of
 
 LOOKS: Final = 3
 NAME: Final = "respq-migrate-verify"
@@ -63,6 +63,7 @@ def verify(source: Source, target_address: Address, progress: Progress) -> Verdi
         elif source.kind == "rdb":
             verify_rdb(source.path, target, verdict, progress)
         else:
+            verdict.excuses.times = source.kind == "aof"  # nor are files of commands told of them
             with scratch(source, progress) as address:
                 live = open_source(str(address), None)
                 assert isinstance(live, Live)
@@ -161,6 +162,7 @@ class Check:
 def verify_live(source: Live, target: Target, verdict: Verdict, progress: Progress) -> None:
     """Compare a server, or all primaries of a cluster."""
     if not source.is_respq:
+        # a replica is not told of these
         verdict.excuses.counts = verdict.excuses.times = source.can_psync
         verdict.excuses.entries_read = source.can_psync and source.version < (7, 2)
     check = Check(target, verdict, progress)
@@ -216,12 +218,15 @@ def _verify_key(check: Check, link: Link, db: int, key: bytes, kind: str, *, exa
 def live_windows(link: Link, key: bytes) -> Iterator[tuple[bytes, ID]]:
     """The entries of a stream of a server, window by window."""
     start = "-"
+    size = PageSize(WINDOW)
     while True:
-        n, wire, last = link.entries("XRANGE", key, start, "+", "COUNT", WINDOW)
+        asked = size.entries
+        n, wire, last = link.entries("XRANGE", key, start, "+", "COUNT", asked)
+        size.after(n, len(wire))
         if last is not None:
             yield wire, last
             start = f"({id_text(last)}"
-        if n < WINDOW:
+        if n < asked:
             return
 
 
@@ -262,16 +267,17 @@ def _is_over(target: Target, expires_ms: int) -> bool:
 def node_windows(value: StreamValue) -> Iterator[tuple[bytes, ID]]:
     """The entries of a stream of a file, some nodes at a time."""
     parts: list[bytes] = []
-    n = 0
+    n = n_bytes = 0
     for node in value:
         wire = live_wire(node)
         if wire:
             parts.append(wire)
             n += node.entries
-        if n >= WINDOW:
+            n_bytes += len(wire)
+        if n >= WINDOW or n_bytes >= PAGE_BYTES:
             joined = b"".join(parts)
             yield joined, entries_in(parts[-1])[-1][0]
-            parts, n = [], 0
+            parts, n, n_bytes = [], 0, 0
     if parts:
         yield b"".join(parts), entries_in(parts[-1])[-1][0]
 

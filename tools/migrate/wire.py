@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from streams.entrycheck import entry_ends
 from streams.ids import id_of_entry
 from streams.rdb.rows import Node
 
 ID = tuple[int, int]
+PAGE_BYTES: Final = 2 << 20
+FIRST_ENTRIES: Final = 64
+
+
+def name_of(text: bytes) -> str:
+    """A name as it is shown."""
+    shown = text.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+class PageSize:
+    """How many entries to ask for at once, so that a page is neither too long nor too large."""
+
+    def __init__(self, entries_max: int) -> None:
+        self._max = entries_max
+        self.entries = FIRST_ENTRIES
+
+    def after(self, n: int, n_bytes: int) -> None:
+        """A page had so many entries and bytes."""
+        if n:
+            self.entries = max(1, min(self._max, PAGE_BYTES * n // max(n_bytes, 1)))
 
 
 def id_text(id: ID) -> str:

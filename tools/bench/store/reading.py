@@ -80,7 +80,7 @@ class Scale:
     streams: int = 1_000_000
     memory_bytes: int = 10_000_000_000
     pending: int = 1_000_000
-    seconds: float = 20.0
+    seconds: float = 10.0
     redis: str = "redis-server"
     respq: str = "respq"
 

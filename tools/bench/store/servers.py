@@ -10,6 +10,8 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any, Final
 
 from lsmstore.options import MIB
@@ -216,49 +218,66 @@ def fill_wide(server: Contender, size: int, pending: int) -> int:
 
 def latency(scale: Scale, say: Say) -> list[Reading]:
     """Milliseconds that flushes and merges add for others, and the p99 of XADD beside them."""
-    quiet, _, _ = probed(scale, QUIET_BUDGET)
-    say(f"latency: p99.9 of PING {quiet['ping']:.2f} ms beside writers alone")
-    busy, flushes, merges = probed(scale, BUSY_BUDGET)
-    done = f"{flushes} flushes, {merges} merges"
-    say(f"latency: p99.9 of PING {busy['ping']:.2f} ms beside {done}")
-    with serving(scale, "always", redis=True) as server:
-        peer = probe(server, scale.seconds)
-    added = Goal(1)
+    quiet: list[Probe] = []
+    busy: list[Probe] = []
+    redis: list[Probe] = []
+    for _ in range(scale.rounds):
+        quiet.append(probed(scale, QUIET_BUDGET))
+        busy.append(probed(scale, BUSY_BUDGET))
+        with serving(scale, "always", redis=True) as server:
+            redis.append(probe(server, scale.seconds))
+        done = f"{busy[-1].flushes} flushes, {busy[-1].merges} merges"
+        say(
+            f"latency: p99.9 of PING {quiet[-1].ping_ms:.2f} ms beside writers,"
+            f" {busy[-1].ping_ms:.2f} beside {done} as well; redis {redis[-1].ping_ms:.2f}"
+        )
+    ping_ms = [median(one.ping_ms for one in side) for side in (quiet, busy, redis)]
+    add_ms = [median(one.add_ms for one in side) for side in (quiet, busy, redis)]
     return [
         Reading(
             "latency-loop",
             "p99.9 of PING that flushes and merges add",
-            max(0.0, busy["ping"] - quiet["ping"]),
+            max(0.0, ping_ms[1] - ping_ms[0]),
             "ms",
-            added,
+            Goal(1),
             ALWAYS,
-            note=f"{busy['ping']:.2f} beside {done}, {quiet['ping']:.2f} without;"
-            f" redis {peer['ping']:.2f}",
+            note=f"{ping_ms[1]:.2f} beside {done}, {ping_ms[0]:.2f} without;"
+            f" redis {ping_ms[2]:.2f}",
         ),
         Reading(
             "latency-xadd",
             f"p99 of XADD, {WRITERS} clients, beside flushes and merges",
-            busy["xadd"],
+            add_ms[1],
             "ms",
             Goal(4),
             ALWAYS,
-            {"redis": peer["xadd"]},
-            note=f"{quiet['xadd']:.2f} without them",
+            {"redis": add_ms[2]},
+            note=f"{add_ms[0]:.2f} without them",
         ),
     ]
 
 
-def probed(scale: Scale, budget: str) -> tuple[dict[str, float], int, int]:
+@dataclass(frozen=True)
+class Probe:
+    """p99.9 of PING and p99 of XADD, and what went on in the background."""
+
+    ping_ms: float
+    add_ms: float
+    flushes: int = 0
+    merges: int = 0
+
+
+def probed(scale: Scale, budget: str) -> Probe:
     """Latencies of a respq with this memory budget, flushes and merges meanwhile."""
     with serving(scale, "always", "--memory-budget", budget) as server:
         seen = probe(server, scale.seconds)
         info = server.info()
     merges = sum(int(n) for name, n in info.items() if name in MERGES)
-    return seen, int(info["memtable_flushes"]), merges
+    return replace(seen, flushes=int(info["memtable_flushes"]), merges=merges)
 
 
-def probe(server: Contender, seconds: float) -> dict[str, float]:
-    """p99.9 of PING and p99 of XADD, in ms, while 64 clients add events one at a time."""
+def probe(server: Contender, seconds: float) -> Probe:
+    """Latencies while 64 clients add events one at a time."""
     fields = [entry.fields for entry in shapes.event(payload.POOL)]
     adds = PartJob("repeat", WRITERS, [payload.adds(b"events", fields)])
     ping = PartJob("repeat", 1, [[payload.command(b"PING")]])
@@ -271,4 +290,4 @@ def probe(server: Contender, seconds: float) -> dict[str, float]:
     added = int(server.control.xlen("events"))
     if writers["errors"] or pings["errors"] or not 0 <= added - writers["replies"] <= WRITERS:
         raise LoadFailed(f"{server.name}: {writers['replies']} added, {added} there")
-    return {"ping": pings["p999_us"] / 1000, "xadd": writers["p99_us"] / 1000}
+    return Probe(pings["p999_us"] / 1000, writers["p99_us"] / 1000)

@@ -72,7 +72,10 @@ def appends(scale: Scale, say: Say) -> list[Reading]:
             for keeper in keepers:
                 keeper.check(entries)
             stats = respq.node.store.stats()
-            sync_us = stats["log_sync_us"] / stats["log_syncs"]
+        took_s = sum(each / rate for rate in rates["respq"])
+        syncs_s = stats["log_sync_us"] / 1e6
+        beside = len(entries) / max(took_s - syncs_s, 1e-6)
+        note = f"{syncs_s / stats['log_syncs'] * 1e6:,.0f} us a sync; {beside:,.0f}/s beside syncs"
         medians = {name: median(values) for name, values in rates.items()}
         for name, rate in medians.items():
             say(f"appends: {group} in flight: {name} {rate:,.0f}/s")
@@ -86,7 +89,7 @@ def appends(scale: Scale, say: Say) -> list[Reading]:
                 Respq.durability,
                 medians,
                 lower=False,
-                note=f"{sync_us:,.0f} us a sync",
+                note=note,
             )
         )
     return found

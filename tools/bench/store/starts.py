@@ -25,6 +25,7 @@ from tools.bench.store.reading import Goal, Reading, Scale
 from tools.bench.store.shapes import Entry
 
 GROUP: Final = 512
+FILL_GROUP: Final = 4096  # entries of a frame where only the result counts
 POOL: Final = 100_000
 NEVER_FLUSHED_BYTES: Final = 1 << 40
 WRITE_BEFORE_KILL_S: Final = 1.0
@@ -99,7 +100,7 @@ def cycled(entries: Sequence[Entry], count: int) -> Iterator[list[tuple[int, int
     span_ms = entries[-1].ms + 1 - entries[0].ms
     done = 0
     while done < count:
-        size = min(GROUP, count - done)
+        size = min(FILL_GROUP, count - done)
         group: list[tuple[int, int, int]] = []
         for number in range(done, done + size):
             turn, at = divmod(number, len(entries))
