@@ -58,6 +58,7 @@ docs: install
 	$(BIN)/python -m tools.settings_page > docs/settings.md
 	$(BIN)/python -m tools.commands_page > docs/commands.md
 	$(BIN)/python -m tools.living.cheat > docs/cheatsheet.md
+	$(BIN)/python -m tools.living.picture > docs/lag.svg
 
 format: $(VENV)/stamp-dev
 	$(BIN)/ruff format .

@@ -9,7 +9,7 @@ import pytest
 
 from respserver.spec import TABLE
 from tools import commands_page, settings_page
-from tools.living import cheat
+from tools.living import cheat, picture
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -20,6 +20,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
         ("settings.md", settings_page.page),
         ("commands.md", commands_page.page),
         ("cheatsheet.md", cheat.page),
+        ("lag.svg", picture.picture),
     ],
 )
 def test_page_is_what_make_docs_writes(name: str, page: Callable[[], str]) -> None:

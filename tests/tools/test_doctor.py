@@ -71,7 +71,8 @@ def gathered(
         "memory_budget": "100",
         "used_memory_rss": "90",
         "compaction_failures": "0",
-        "log_sync_us": "150",
+        "log_syncs": "100",
+        "log_sync_us": "15000",  # of all of them together
     }
     parts: dict[str, Any] = {
         "streams": [stream()],
@@ -86,7 +87,8 @@ def gathered(
 WRONG = {
     "limits": gathered(machine=Machine(descriptors=1024)),
     "disk": gathered(machine=Machine(disk_free=0.1, disk_free_bytes=1 << 20)),
-    "fsync": gathered(info={"log_sync_us": "25000"}),
+    "fsync": gathered(info={"log_sync_us": "1000000"}),
+    "fsync ": gathered(info={"log_syncs": "99"}, machine=Machine(sync_us=10_000)),
     "clock": gathered(machine=Machine(clock_off_ms=-60_000)),
     "clock ": gathered(streams=[stream(last_id=f"{NOW_MS + 60_000}-0")]),
     "door": gathered({"bind": "0.0.0.0", "protected-mode": "no"}),
@@ -135,6 +137,7 @@ def test_what_is_wrong_is_found_alone(check: str) -> None:
         gathered(streams=[stream(length=100_000, entries_added=100_000, expires_ms=5)]),
         gathered(groups=[group(consumers=0, quiet_ms=None)]),
         gathered(groups=[group(lag=3, quiet_ms=10)]),
+        gathered(info={"log_syncs": "1", "log_sync_us": "20000"}),  # one slow one
         gathered(groups=[group(pending=9, entries_read=30)]),  # of 25 that were read 9 are pending
         gathered(streams=[stream(last_id="99999999999999999-0")]),  # no time
     ],

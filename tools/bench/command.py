@@ -69,6 +69,14 @@ class WithStore(click.Group):
 @click.option("--recovery-entries", default=5_000_000, show_default=True, type=click.IntRange(1))
 @click.option("--redis", default="redis-server", show_default=True, help="The redis-server.")
 @click.option("--respq", default=None, help="The respq command; the one of this installation.")
+@click.option(
+    "--server",
+    "given",
+    default="",
+    metavar="URL",
+    help="redis://host:port: a running server in the place of redis. It gets streams of the"
+    " benchmark, which are deleted in the end.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--calibrate", is_flag=True, help="redis-server on both sides: how level is it?")
 @click.option("--strict", is_flag=True, help=f"Exit with {MISSED} if a goal is missed.")
@@ -82,6 +90,7 @@ def bench(
     recovery_entries: int,
     redis: str,
     respq: str | None,
+    given: str,
     as_json: bool,
     calibrate: bool,
     strict: bool,
@@ -106,11 +115,11 @@ def bench(
     from tools.bench.contest import Programs, run
     from tools.bench.generator import LoadFailed
     from tools.bench.report import as_table, machine
-    from tools.bench.rows import Scale
+    from tools.bench.rows import Row, Scale
     from tools.bench.table import WORK
 
     scale = Scale(rounds, seconds, entries, recovery_entries=recovery_entries)
-    programs = Programs(redis if calibrate else respq or installed_respq(), redis, calibrate)
+    programs = Programs(redis if calibrate else respq or installed_respq(), redis, calibrate, given)
     progress = Console(stderr=True, highlight=False)
     outcomes: list[Outcome] = []
     failed = 0
@@ -123,13 +132,17 @@ def bench(
         for work in WORK:
             if work.name not in rows:
                 continue
+            if given and not isinstance(work, Row):
+                say(f"{work.name}: not with a given server, which is not killed")
+                continue
             try:
                 outcomes.append(run(work, programs, scale, say))
             except (ContenderError, LoadFailed) as error:
                 say(f"{work.name}: {error}")
                 failed += 1
     if as_json:
-        result = {"machine": machine(redis), "rows": [outcome.to_json() for outcome in outcomes]}
+        told = [outcome.to_json() for outcome in outcomes]
+        result = {"machine": machine(redis, given), "rows": told}
         click.echo(json.dumps(result, indent=2))
     else:
         wide = None if sys.stdout.isatty() else REPORT_COLUMNS

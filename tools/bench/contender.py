@@ -68,6 +68,7 @@ class Contender:
     ) -> None:
         self.name = name
         self.is_respq = is_respq
+        self.durability = appendfsync  # when what it answers is on disk
         self.host = "127.0.0.1"
         self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix=f"respq-bench-{name}-"))

@@ -21,6 +21,7 @@ class Programs:
     respq: str
     redis: str
     calibrate: bool = False
+    given: str = ""  # the URL of a server that stands in for redis, and is not started
 
 
 @contextmanager
@@ -29,7 +30,12 @@ def contenders(
 ) -> Iterator[tuple[Contender, Contender]]:
     """Both servers, started, and gone at the end."""
     ours = not programs.calibrate
-    other = Contender("redis", programs.redis, appendfsync, is_respq=False)
+    if programs.given and not beside_itself:
+        from tools.bench.given import Given
+
+        other: Contender = Given(programs.given)
+    else:
+        other = Contender("redis", programs.redis, appendfsync, is_respq=False)
     if beside_itself:
         other = Contender(PLAIN, programs.respq, appendfsync, is_respq=ours)
     with ExitStack() as ends:
@@ -59,7 +65,8 @@ def run_row(row: Row, programs: Programs, scale: Scale, say: Say) -> RowOutcome:
                     f"{row.name}: round {number + 1}/{scale.rounds} {server.name}"
                     f" {done.rate:,.0f} {row.unit}"
                 )
-    return RowOutcome(row, ours, theirs)
+        durability = respq.durability, other.durability
+    return RowOutcome(row, ours, theirs, durability)
 
 
 def run_figure(figure: Figure, programs: Programs, scale: Scale, say: Say) -> FigureOutcome:

@@ -21,6 +21,7 @@ class RowOutcome:
     row: Row
     respq: Sequence[Round]
     redis: Sequence[Round]
+    durability: tuple[str, str] = ("", "")  # of respq and of the other, as each says
 
     @property
     def other(self) -> str:
@@ -48,6 +49,11 @@ class RowOutcome:
         )
 
     @property
+    def sees_cpu(self) -> bool:
+        """Whether the processor time of both servers could be seen."""
+        return all(one.server_cpu > 0 for one in (*self.respq, *self.redis))
+
+    @property
     def disturbed(self) -> bool:
         """Whether other processes took a good part of a core meanwhile."""
         return max(one.others_cpu for one in (*self.respq, *self.redis)) >= DISTURBED
@@ -73,6 +79,7 @@ class RowOutcome:
             "name": self.row.name,
             "title": self.row.title,
             "appendfsync": self.row.appendfsync,
+            "durability": list(self.durability),
             "unit": self.row.unit,
             "goal": self.row.goal,
             "ratio": self.ratio,

@@ -18,6 +18,7 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 DESCRIPTORS_BESIDE_CLIENTS = 128
 DISK_FREE_MIN = 0.15
 SYNC_SLOW_US = 10_000
+SYNCS_MIN = 100
 CLOCK_OFF_MAX_MS = 2000
 UNTRIMMED_MIN = 100_000
 OLD_PENDING_MS = HOUR_MS
@@ -92,7 +93,9 @@ def disk(seen: Gathered) -> Iterator[Finding]:
             f"{machine.disk_free:.0%} of the disk is free ({free})",
             "respq stream trim STREAM --older-than 7d --dry-run",
         )
-    sync_us = int(seen.info.get("log_sync_us", machine.sync_us or 0))
+    syncs, sync_us = int(seen.info.get("log_syncs", 0)), machine.sync_us or 0
+    if syncs >= SYNCS_MIN:  # enough of the server's own
+        sync_us = int(seen.info.get("log_sync_us", 0)) // syncs
     if sync_us >= SYNC_SLOW_US:
         yield Finding(
             "fsync",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -134,12 +135,10 @@ def lag(
         else:
             print_table(group_table(groups))
         return
-    try:
+    with suppress(KeyboardInterrupt):
         for watched in samples(server, streams, match, interval, number):
             if in_json:
                 for group, rates in watched:
                     print_json(watched_json(group, rates))
             else:
                 print_table(watch_table(watched))
-    except KeyboardInterrupt:
-        return

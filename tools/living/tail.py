@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import click
 
@@ -63,23 +64,25 @@ def tail(
     respq tail orders -n 3
     respq tail orders mails -f --json
     """
+    with suppress(KeyboardInterrupt):
+        _tail(server, streams, at_most, ends_after if follow else 0, in_json=in_json)
+
+
+def _tail(
+    server: Server, streams: Sequence[bytes], at_most: int, left: int | None, *, in_json: bool
+) -> None:
+    """The newest entries, then ``left`` more; None for all that ever come."""
     named = len(streams) > 1
     after: dict[bytes, str] = {}
     for stream in streams:
         entries = newest(server, stream, at_most)
         after[stream] = entries[-1].id if entries else last_id(server, stream)
         print_entries(stream, entries, in_json=in_json, named=named)
-    if not follow:
-        return
-    left = ends_after
-    try:
-        while left is None or left > 0:
-            limit = () if left is None else ("COUNT", left)
-            reply = server.ask("XREAD", *limit, "BLOCK", 0, "STREAMS", *after, *after.values())
-            for stream, found in reply:
-                entries = [entry_of(each) for each in found][:left]
-                after[stream] = entries[-1].id if entries else after[stream]
-                print_entries(stream, entries, in_json=in_json, named=named)
-                left = None if left is None else left - len(entries)
-    except KeyboardInterrupt:
-        return
+    while left is None or left > 0:
+        limit = () if left is None else ("COUNT", left)
+        reply = server.ask("XREAD", *limit, "BLOCK", 0, "STREAMS", *after, *after.values())
+        for stream, found in reply:
+            entries = [entry_of(each) for each in found][:left]
+            after[stream] = entries[-1].id if entries else after[stream]
+            print_entries(stream, entries, in_json=in_json, named=named)
+            left = None if left is None else left - len(entries)
