@@ -17,6 +17,7 @@ import click
 from tools.connection import Server, Trouble, talks_to_server
 from tools.living.entries import as_item, entry_of, fields_to_json
 from tools.living.facts import (
+    ConsumerFacts,
     GroupFacts,
     PendingFacts,
     StreamFacts,
@@ -127,6 +128,7 @@ def _head(head: StreamFacts) -> dict[str, Any]:
 def _group(server: Server, group: GroupFacts) -> dict[str, Any]:
     from tools.living.group import idle_timeout_ms
 
+    now_ms = server.now_ms()
     consumers = read_consumers(server, group.stream, group.name)
     return {
         "stream": as_item(group.stream),
@@ -135,8 +137,17 @@ def _group(server: Server, group: GroupFacts) -> dict[str, Any]:
             "last_delivered_id": group.last_delivered_id,
             "entries_read": group.entries_read,
             "idle_timeout_ms": idle_timeout_ms(server, group.stream, group.name),
-            "consumers": [as_item(each.name) for each in consumers],
+            "consumers": [_consumer(each, now_ms) for each in consumers],
         },
+    }
+
+
+def _consumer(told: ConsumerFacts, now_ms: int) -> dict[str, Any]:
+    inactive_ms = told.inactive_ms
+    return {
+        "name": as_item(told.name),
+        "seen_ms": now_ms - told.idle_ms,
+        "active_ms": None if inactive_ms is None else now_ms - inactive_ms,
     }
 
 

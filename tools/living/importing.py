@@ -143,8 +143,9 @@ class Import:
                 if made.code != "BUSYGROUP":
                     raise made
                 self.server.ask("XGROUP", "SETID", stream, name, last_id, *known)
-            for consumer in group.get("consumers", []):
-                self._send(("XGROUP", "CREATECONSUMER", stream, name, as_bytes(consumer)))
+            for told in group.get("consumers", []):
+                consumer = as_bytes(told["name"])
+                self._send(("XGROUP", "CREATECONSUMER", stream, name, consumer))
             if group.get("idle_timeout_ms") is not None:
                 policy = ("IDLE-TIMEOUT", group["idle_timeout_ms"])
                 (reply,) = self.server.ask_all([("XQ.GROUP", "SET", stream, name, *policy)])

@@ -1,174 +1,226 @@
-"""Lines of JSON, one an entry, a head or a string.
+"""Lines of JSON as a source: what ``respq export`` writes (tools/living/jsonl.py), and strings.
 
-Lines::
+Beside the lines described there, of the stream that the lines before are of:
 
-    {"key": K, "id": "1-0", "fields": {"f": "v", ...} or [["f", "v"], ...]}
-    {"key": K, "stream": {"last_id", "entries_added", "max_deleted_id", "groups": [{"name",
-        "last_id", "entries_read", "consumers": [{"name", "seen_ms", "active_ms"}],
-        "pending": [[id, consumer, delivered_ms, count], ...]}]}}
-    {"key": K, "string": "value"}
+    {"stream", "head": {..., "expires_ms"}}                         when the stream expires
+    {"stream", "group": {..., "consumers": [{"name", "seen_ms", "active_ms"}, ...]}}
+    {"string": name, "value": value, "expires_ms"}                  a string
 
-each with ``"db"`` (0) and, but for entries, ``"expires_ms"`` (never) if need be. A text that is no
-UTF-8 is ``{"base64": "..."}``. The entries of a key stand together, in the order of their IDs, and
-its head, which may be left out, behind them.
+Each line may have ``"db"``; 0 if not. The entries of a stream stand together in the order of their
+IDs; its head, groups and pending entries follow, and all of them may be left out. What a group does
+by itself (``idle_timeout_ms``) is set, too. Pending entries without a consumer are released ones.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Final
 
 from streams import ids
 from streams.rdb.heads import ConsumerHead, GroupHead, StreamHead
-from streams.rdb.rows import Node, PendingRows
+from streams.rdb.rows import Node
+from tools.connection import Trouble
+from tools.living.entries import as_bytes, fields_from_json
+from tools.living.jsonl import read_lines
 from tools.migrate.errors import Refused, Unreachable
 from tools.migrate.loader import Loader
 from tools.migrate.scan import entry_wire
 from tools.migrate.wire import ID
 
 NODE_ENTRIES: Final = 100
+Numbered = tuple[int, dict[str, Any]]
+Row = tuple[ID, int, int, int]
+"""A pending entry: ID, place of its consumer (0: nobody), delivery time, deliveries."""
 
 
-class BadLine(ValueError):
-    """A line that is not understood."""
+@dataclass(slots=True)
+class Told:
+    """What the lines behind the entries of a stream tell."""
 
-
-def text(value: Any) -> bytes:
-    """A text."""
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, dict) and value.keys() == {"base64"}:
-        return base64.b64decode(value["base64"], validate=True)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return json.dumps(value).encode()
-    raise BadLine(f"{value!r} is no text")
-
-
-def id_of(value: Any) -> ID:
-    """An ID."""
-    found = ids.parse_strict(value.encode()) if isinstance(value, str) else None
-    if found is None:
-        raise BadLine(f"{value!r} is no ID")
-    return found
+    head: dict[str, Any] = field(default_factory=dict)
+    groups: dict[bytes, GroupHead] = field(default_factory=dict)
+    places: dict[bytes, dict[bytes, int]] = field(default_factory=dict)
+    """Of the consumers of each group."""
+    rows: dict[bytes, list[Row]] = field(default_factory=dict)
+    idle_timeouts_ms: dict[bytes, int] = field(default_factory=dict)
 
 
 def load_jsonl(path: Path, loader: Loader) -> None:
-    """Load a file. Raises MigrateError."""
+    """Load a file, compressed or not. Raises MigrateError."""
     try:
         with path.open("rb") as file:
-            numbered = enumerate(file, 1)
-            lines = (
-                (number, _line(path, number, line)) for number, line in numbered if line.strip()
-            )
-            for place, group in groupby(
-                lines, key=lambda one: (one[1].get("db", 0), one[1]["key"])
-            ):
-                _key(path, int(place[0]), place[1], group, loader)
+            for place, lines in groupby(read_lines(file), key=lambda one: _place(path, *one)):
+                _Key(path, place, lines, loader).load()
     except OSError as error:
         raise Unreachable(f"{path} cannot be read: {error.strerror}") from None
+    except Trouble as trouble:
+        raise Refused(f"{path}: {trouble.message}", trouble.try_next) from None
     loader.target.settle()
     if loader.conflicts:
         raise Refused(f"the target has other streams than {path}", "--replace")
     loader.set_lives()
 
 
-def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _place(path: Path, number: int, line: dict[str, Any]) -> tuple[int, bool, bytes]:
+    """Of which database and key a line is, and whether that is a string."""
     try:
-        found = json.loads(line)
-        if not isinstance(found, dict) or "key" not in found:
-            raise BadLine("a line is an object with a key")
-        found["key"] = text(found["key"])
-        found["db"] = int(found.get("db", 0))
-        return found
+        kind = "string" if "string" in line else "stream"
+        return int(line.get("db", 0)), kind == "string", as_bytes(line[kind])
     except (ValueError, TypeError, KeyError) as error:
-        raise Refused(f"{path}, line {number}: {error}") from None
+        raise _refused(path, number, error) from None
 
 
-def _key(
-    path: Path, db: int, key: bytes, lines: Iterator[tuple[int, dict[str, Any]]], loader: Loader
-) -> None:
-    number = 0
-    told: dict[str, Any] = {}
-    count, first_last = 0, [(0, 0)]
+def _refused(path: Path, number: int, error: Exception) -> Refused:
+    said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return Refused(f"{path}, line {number}: {said}", "respq export STREAM | head")
 
-    def nodes() -> Iterator[Node]:
-        nonlocal number, told, count
-        entries: list[bytes] = []
-        for number, line in lines:
+
+class _Key:
+    """The lines of one key."""
+
+    def __init__(
+        self,
+        path: Path,
+        place: tuple[int, bool, bytes],
+        lines: Iterator[Numbered],
+        loader: Loader,
+    ) -> None:
+        self._path = path
+        self._db, self._is_string, self._name = place
+        self._lines = lines
+        self._loader = loader
+        self._rest: list[Numbered] = []  # the first line behind the entries
+        self._count = 0
+        self._last: ID = (0, 0)
+        self._told = Told()
+
+    def load(self) -> None:
+        """Load it. Raises MigrateError."""
+        if self._is_string:
+            self._string()
+            return
+        loader, told = self._loader, self._told
+        loader.stream(self._db, self._name, self._nodes(), self._head, 0)
+        if expires_ms := told.head.get("expires_ms"):
+            loader.lives[self._db, self._name] = int(expires_ms)
+        for group, idle_ms in told.idle_timeouts_ms.items():
+            loader.target.select(self._db)
+            loader.target.push("XQ.GROUP", "SET", self._name, group, "IDLE-TIMEOUT", idle_ms)
+
+    def _string(self) -> None:
+        for number, line in self._lines:
             try:
-                if "id" not in line:
-                    told = line
-                    break
-                id = id_of(line["id"])
-                if id <= first_last[0]:
-                    raise BadLine(f"{line['id']} does not follow the entry before")
-                first_last[0] = id
-                entries.append(entry_wire(ids.text(id), _fields(line["fields"])))
+                expires_ms = int(line.get("expires_ms", 0))
+                self._loader.string(self._db, self._name, as_bytes(line["value"]), expires_ms)
             except (ValueError, TypeError, KeyError) as error:
-                raise Refused(f"{path}, line {number}: {error!r}") from None
+                raise _refused(self._path, number, error) from None
+
+    def _nodes(self) -> Iterator[Node]:
+        entries: list[bytes] = []
+        for number, line in self._lines:
+            if "id" not in line:
+                self._rest.append((number, line))
+                break
+            try:
+                entries.append(self._entry(line))
+            except (ValueError, TypeError, KeyError) as error:
+                raise _refused(self._path, number, error) from None
             if len(entries) == NODE_ENTRIES:
-                count += len(entries)
-                yield Node(b"".join(entries), len(entries), [])
+                yield self._node(entries)
                 entries = []
         if entries:
-            count += len(entries)
-            yield Node(b"".join(entries), len(entries), [])
+            yield self._node(entries)
 
-    def head() -> StreamHead:
+    def _node(self, entries: list[bytes]) -> Node:
+        self._count += len(entries)
+        return Node(b"".join(entries), len(entries), [])
+
+    def _entry(self, line: dict[str, Any]) -> bytes:
+        found = id_of(line["id"])
+        if found <= self._last:
+            raise ValueError(f"{line['id']} does not follow the entry before")
+        self._last = found
+        pairs = fields_from_json(line["fields"])
+        return entry_wire(ids.text(found), list(chain.from_iterable(pairs)))
+
+    def _head(self) -> StreamHead:
+        told = self._told
+        number = 0
         try:
-            return _head(told.get("stream") or {}, count, first_last[0])
+            for number, line in chain(self._rest, self._lines):
+                _tell(told, line)
+            head = StreamHead(
+                self._count,
+                id_of(told.head.get("last_id", ids.text(self._last).decode())),
+                id_of(told.head.get("max_deleted_id") or "0-0"),
+                int(told.head.get("entries_added") or self._count),
+            )
+            for name, group in told.groups.items():
+                _put_rows(group, told.rows.get(name, ()))
+                head.groups.append(group)
         except (ValueError, TypeError, KeyError) as error:
-            raise Refused(f"{path}, line {number}: {error!r}") from None
-
-    found = nodes()
-    node = next(found, None)
-    if node is None and "string" in told:
-        loader.string(db, key, text(told["string"]), int(told.get("expires_ms", 0)))
-    elif node is None and "stream" not in told:
-        raise Refused(f"{path}, line {number}: neither id nor stream nor string")
-    else:
-        everything = (one for part in ((node,) if node else (), found) for one in part)
-        loader.stream(db, key, everything, head, 0)
-        if told.get("expires_ms"):
-            loader.lives[db, key] = int(told["expires_ms"])
-    for number, _ in lines:
-        raise Refused(f"{path}, line {number}: the key was complete before")
+            raise _refused(self._path, number, error) from None
+        return head
 
 
-def _fields(value: Any) -> list[bytes]:
-    pairs = list(value.items()) if isinstance(value, dict) else value
-    if not pairs:
-        raise BadLine("an entry has a field at least")
-    return [text(word) for field, member in pairs for word in (field, member)]
+def id_of(value: Any) -> ID:
+    """An ID."""
+    found = ids.parse_strict(value.encode()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"{value!r} is no ID")
+    return found
 
 
-def _head(told: dict[str, Any], count: int, last: ID) -> StreamHead:
-    head = StreamHead(
-        count,
-        id_of(told["last_id"]) if "last_id" in told else last,
-        id_of(told.get("max_deleted_id", "0-0")),
-        int(told.get("entries_added", count)),
-    )
-    for one in told.get("groups", ()):
-        group = GroupHead(text(one["name"]), id_of(one["last_id"]), one.get("entries_read"))
-        places: dict[bytes, int] = {}
-        for place, consumer in enumerate(one.get("consumers", ()), 1):
-            name = text(consumer["name"])
-            places[name] = place
-            group.consumers.append(
-                ConsumerHead(name, int(consumer["seen_ms"]), int(consumer.get("active_ms", -1)))
-            )
-        rows = PendingRows()
-        rows.extend(
-            (*id_of(id), places[text(consumer)], int(delivered_ms), int(times))
-            for id, consumer, delivered_ms, times in sorted(
-                one.get("pending", ()), key=lambda row: id_of(row[0])
-            )
+def _tell(told: Told, line: dict[str, Any]) -> None:
+    """Take a line that is no entry."""
+    if "id" in line:
+        raise ValueError("the entries of the stream were complete before")
+    if "pending" in line:
+        name, row = as_bytes(line["group"]), line["pending"]
+        group = told.groups[name]
+        place = 0
+        if row["consumer"] is not None:
+            places, consumer = told.places[name], as_bytes(row["consumer"])
+            if consumer not in places:
+                group.consumers.append(ConsumerHead(consumer, 0, -1))
+                places[consumer] = len(group.consumers)
+            place = places[consumer]
+        times = int(row["delivered_ms"] or 0), int(row["deliveries"])
+        told.rows.setdefault(name, []).append((id_of(row["id"]), place, *times))
+    elif "group" in line:
+        one = line["group"]
+        group = GroupHead(
+            as_bytes(one["name"]), id_of(one["last_delivered_id"]), one.get("entries_read")
         )
-        group.pending = rows
-        head.groups.append(group)
-    return head
+        group.consumers = [_consumer(each) for each in one.get("consumers", ())]
+        told.groups[group.name] = group
+        told.places[group.name] = {each.name: i for i, each in enumerate(group.consumers, 1)}
+        if one.get("idle_timeout_ms") is not None:
+            told.idle_timeouts_ms[group.name] = int(one["idle_timeout_ms"])
+    elif "head" in line:
+        told.head = dict(line["head"])
+    else:
+        raise ValueError("neither an entry nor a head, a group or a pending entry")
+
+
+def _consumer(told: Any) -> ConsumerHead:
+    if not isinstance(told, dict) or "name" not in told:
+        return ConsumerHead(as_bytes(told), 0, -1)
+    active_ms = told.get("active_ms")
+    return ConsumerHead(
+        as_bytes(told["name"]),
+        int(told.get("seen_ms") or 0),
+        -1 if active_ms is None else int(active_ms),
+    )
+
+
+def _put_rows(group: GroupHead, rows: Iterable[Row]) -> None:
+    found = sorted(rows)
+    group.pending.extend(
+        (*entry_id, place, delivered_ms, deliveries)
+        for entry_id, place, delivered_ms, deliveries in found
+    )
+    group.released = [entry_id for entry_id, place, _, _ in found if place == 0]

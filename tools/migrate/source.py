@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tools.living.jsonl import ZSTD_MAGIC
 from tools.migrate.errors import Refused, Unreachable
 from tools.migrate.follow import info
 from tools.migrate.link import Address, CommandError, Link, parse_address, shown
@@ -94,7 +95,7 @@ def _file(text: str, mode: str | None) -> File:
         return File(path, "aof" if path.suffix == ".aof" else "rdb")
     if head[:1] in (b"*", b"#"):
         return File(path, "aof")
-    if head.lstrip()[:1] == b"{":
+    if head.lstrip()[:1] == b"{" or head.startswith(ZSTD_MAGIC):
         return File(path, "jsonl")
     raise Refused(f"{text} is neither RDB nor AOF nor JSON lines: it begins with {head!r}")
 
