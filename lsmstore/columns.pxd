@@ -2,28 +2,13 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from lsmstore.block cimport read_entry_id, skip_bulk, skip_entry
-from lsmstore.buf cimport Buf, read_varint, write_num
+from lsmstore.buf cimport Buf
+from lsmstore.columnreader cimport CODES, DECIMAL, TEXT, VALUES_MAX, Last, Text, take
 
 
 cdef enum:
-    TEXT = 0
-    CODES = 1
-    DECIMAL = 2
-
-    VALUES_MAX = 255  # of a column of codes
     FEW_VALUES = 64  # so few are codes even where they are numbers
     PLACES = 512  # of the table that finds a value's code
-
-
-cdef struct Text:
-    const char* p
-    Py_ssize_t n
-
-
-# The latest number with a code.
-cdef struct Last:
-    bint known
-    uint64_t value
 
 
 # A column while it is made: what its values are, and what they are written as.
@@ -33,19 +18,6 @@ cdef struct Made:
     int values
     uint8_t* codes
     int64_t* numbers
-
-
-# A column that is read.
-cdef struct Read:
-    int kind
-    int scale
-    const char* at  # where the next of it is
-    const char* end
-    const char* lengths  # of texts: where the next length is
-    Text* values
-    uint64_t n_values
-    uint64_t before  # the latest number
-    Last* last
 
 
 @cython.final
@@ -68,24 +40,6 @@ cdef class Columns:
     cdef void write_column(self, Buf out, uint32_t field, int key) noexcept
 
 
-@cython.final
-cdef class ColumnReader:
-    cdef const char* p
-    cdef const char* end
-    cdef uint64_t n
-    cdef uint64_t fields
-    cdef Text* names
-    cdef Read* columns
-    cdef bytes packed
-
-    cdef uint64_t number(self) except? 0
-    cdef Text text(self) except *
-    cdef int open_column(self, Read* column) except -1
-    cdef int write_value(self, Buf out, Read* column, uint8_t code) except -1
-
-
-cdef void* take(size_t n) noexcept
 cdef bint parse_decimal(const char* p, Py_ssize_t n, int* scale, int64_t* value) noexcept
-cdef int write_decimal(char* to, int64_t value, int scale) noexcept
 cdef uint64_t zigzag(int64_t value) noexcept
 cdef int bit_length(uint64_t value) noexcept

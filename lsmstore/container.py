@@ -39,6 +39,7 @@ import zstandard
 from xxhash import xxh3_64_intdigest
 
 from lsmstore import columns
+from lsmstore.columnreader import unpack
 from lsmstore.errors import FULL, Corruption, DiskFull, StorageError, translate
 from lsmstore.frame import checksum
 from lsmstore.fs import Bytes, File, FileSystem
@@ -360,7 +361,7 @@ class Container:
             raise Corruption(self.path, offset, "a frame contradicts its header")
         try:
             content = self._decompressor(dictionary, offset).decompress(payload)
-            return content if codec == ZSTD else columns.unpack(content, raw_len)
+            return content if codec == ZSTD else unpack(content, raw_len)
         except zstandard.ZstdError as error:
             raise Corruption(self.path, offset, f"zstd: {error}") from None
         except ValueError as error:

@@ -19,9 +19,9 @@ from typing import Final, NamedTuple
 
 import zstandard
 
-from lsmstore import columns
 from lsmstore.block import Block, Run
 from lsmstore.builder import SegmentBuilder
+from lsmstore.columnreader import unpack
 from lsmstore.container import (
     COLUMNS,
     FRAME,
@@ -102,7 +102,7 @@ def content(frame: bytes, offset: int, number: int, known: Mapping[int, bytes]) 
         return None
     data = zstandard.ZstdCompressionDict(known[dictionary]) if dictionary else None
     found = zstandard.ZstdDecompressor(dict_data=data).decompress(payload, raw_len)
-    return columns.unpack(found, raw_len) if codec == COLUMNS else found
+    return unpack(found, raw_len) if codec == COLUMNS else found
 
 
 def frames(data: bytes, number: int, known: Mapping[int, bytes]) -> Iterator[bytes]:

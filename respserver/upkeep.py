@@ -29,7 +29,7 @@ SLICE_S = 0.0005
 RETRY_MS = 1000
 RECLAIM_MS = 10_000
 SHED_BYTES = 16 << 20
-BEHIND = 4
+BEHIND = 2
 BEHIND_FULL_DISK = 16
 PRESSURE_SLICES = 8
 SLICES_MAX = 40
@@ -106,9 +106,11 @@ class Upkeep:
 
     def step(self) -> None:
         """One slice. REQUIRES: the journal's tick is over. Raises StorageError."""
+        # before the next flush begins: under steady writes there is no other time for a merge
+        more = self.compacting.step(self._job is not None)
         if self._job is not None or (self._flush_wanted() and not self.compacting.is_waiting):
             self._step_flush()
-        if self.compacting.step(self._job is not None):
+        if more:
             self._loop.call_soon(self._begin_tick)
         self._note_garbage()
         if self._keyspace.is_crowded:

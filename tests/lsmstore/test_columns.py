@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lsmstore.columns import pack, unpack
+from lsmstore.columnreader import unpack
+from lsmstore.columns import pack
 from tests.respclient import encode
 
 Entry = list[bytes]
