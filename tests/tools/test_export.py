@@ -12,6 +12,7 @@ import zstandard
 from tests import servers
 from tests.respclient import Client
 from tests.tools.commandline import fill, read, respq
+from tools.living import export, importing
 
 
 def furnish(client: Client) -> None:
@@ -47,7 +48,15 @@ def state(client: Client, stream: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["streams.jsonl", "streams.jsonl.zst"])
-def test_there_and_back(name: str, server: servers.Server, client: Client, tmp_path: Path) -> None:
+def test_there_and_back(
+    name: str,
+    server: servers.Server,
+    client: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "PAGE", 2)  # several pages of everything
+    monkeypatch.setattr(importing, "BATCH", 3)
     furnish(client)
     before = {stream: state(client, stream) for stream in ("s", "empty", "plain")}
     file = tmp_path / name

@@ -142,21 +142,15 @@ def test_what_fails_comes_again_later_and_later_and_is_buried(
     server: servers.Server, client: Client, work: Any
 ) -> None:
     client.call("XADD", "s", "1-0", "sku", "A-17")
-    worker = work(
-        *(
-            "--lease",
-            "100ms",
-            "--retry",
-            "20ms",
-            "--max-deliveries",
-            "4",
-            "--",
-            "sh",
-            "-c",
-            "exit 7",
-        )
-    )
-    failed = [worker.until("failed") for _ in range(3)]
+    words = ("--lease", "1h", "--retry", "20ms", "--max-deliveries", "4", "-q")
+    worker = work(*words, "--", "sh", "-c", "exit 7")
+    failed = []
+    for _ in range(3):
+        failed.append(worker.until("failed"))
+        before_s = time.monotonic()
+        worker.until("started")
+        # It was told a moment after the delay began.
+        assert (time.monotonic() - before_s) * 1000 >= failed[-1]["again_in_ms"] - 15
     assert [event["again_in_ms"] for event in failed] == [20, 40, 80]
     assert [event["deliveries"] for event in failed] == [1, 2, 3]
     assert {(event["exit"], event["why"]) for event in failed} == {(7, "exit 7")}

@@ -46,6 +46,11 @@ class WithStore(click.Group):
 
         return store
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the subcommand's line without importing it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([("store", "Measure the store beside other stores.")])
+
 
 @click.group(
     cls=WithStore, invoke_without_command=True, short_help="Measure respq beside redis-server."

@@ -3,14 +3,16 @@
 Rules: everything is done with commands that Redis has, so that workers of any kind can share a
 group. An entry that has been pending for the lease is *due*: it is delivered again, to whoever
 asks. From Redis 8.4 on, and on respq, the read itself asks for what is due (CLAIM); on older ones
-the oldest due entry is looked up and claimed, every quarter of a lease. What one consumer holds it
-prolongs with XCLAIM to itself, JUSTID: the delivery is not counted. An entry is to come again after
-a delay: XCLAIM with IDLE, so that it is due when the delay is over. Before any of these the server
-is asked whether the entry is still ours: who was away for longer than the lease has lost it.
+the oldest due entry is looked up and claimed, every quarter of a lease and when one of ours is due.
+What a consumer holds it prolongs with XCLAIM to itself, JUSTID: the delivery is not counted. An
+entry is to come again after a delay: XCLAIM with IDLE, so that it is due when the delay is over.
+Before any of these the server is asked whether the entry is still ours: who was away for longer
+than the lease has lost it.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from tools.connection import Refused, Server, Word
 from tools.living.entries import Entry, entry_of
 
 CLAIM_LEVEL = (8, 4)
+LATE_MS = 2  # clocks count whole milliseconds
 
 
 class Delivery(NamedTuple):
@@ -48,6 +51,7 @@ class Holding:
         self._claims: bool | None = None
         self._can_release: bool | None = None
         self._look_at_s = 0.0
+        self._due_s: list[float] = []  # when entries are due that we gave back for a while
 
     def read(self, block_ms: int) -> Delivery | None:
         """The next entry; wait for one, unless ``block_ms`` is 0. Raises Refused, Unreachable."""
@@ -57,8 +61,13 @@ class Holding:
             found = self._overdue()
             if found is not None:
                 return found
-            self._look_at_s = time.monotonic() + self._post.lease_ms / 4000
+            now_s = time.monotonic()
+            self._due_s = [due_s for due_s in self._due_s if due_s > now_s]
+            self._look_at_s = min([now_s + self._post.lease_ms / 4000, *self._due_s])
         post = self._post
+        if not self._claims and block_ms:
+            look_ms = math.ceil((self._look_at_s - time.monotonic()) * 1000)
+            block_ms = max(1, min(block_ms, look_ms))
         options: tuple[Word, ...] = ("BLOCK", block_ms) if block_ms else ()
         if self._claims:
             options += ("CLAIM", post.lease_ms)
@@ -100,7 +109,10 @@ class Holding:
 
     def again(self, entry_id: str, delay_ms: int) -> bool:
         """Let an entry be due after a delay, at most the lease; False if it is not ours."""
-        return self._age(entry_id, max(0, self._post.lease_ms - delay_ms))
+        ours = self._age(entry_id, max(0, self._post.lease_ms - delay_ms))
+        self._due_s.append(time.monotonic() + (delay_ms + LATE_MS) / 1000)
+        self._look_at_s = min(self._look_at_s, self._due_s[-1])
+        return ours
 
     def _age(self, entry_id: str, idle_ms: int) -> bool:
         if not self.is_ours(entry_id):
