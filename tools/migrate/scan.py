@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from streams.rdb.headwriter import head_payload
-from tools.migrate.errors import Conflict, Differs, Refused
+from tools.migrate.errors import Conflict, Differs
 from tools.migrate.follow import info
 from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment, pairs
 from tools.migrate.link import Address, CommandError, Link, Word
 from tools.migrate.loader import Place, Policy, differs
 from tools.migrate.progress import Progress
 from tools.migrate.proof import DELETE_MAX, target_end
-from tools.migrate.target import OWN_KEY, Counts, Target
+from tools.migrate.target import OWN_KEY, Counts, Target, failure
 from tools.migrate.wire import ID, PageSize, entries_in, id_text
 
 PAGE_ENTRIES: Final = 1000
@@ -196,7 +196,7 @@ class Scanner:
             if isinstance(reply, CommandError):
                 if b"ends with" in str(reply).encode():
                     raise Conflict(db, key, str(reply))
-                raise Refused(f"the target refused entries of {key!r}: {reply}")
+                raise failure(self.target.address, reply)
 
         self.target.select(db)
         self.target.push("XQ.LOAD", key, id_text(after), wire, on_reply=landed)
