@@ -214,7 +214,6 @@ class Scanner:
 
     def _fits(self, db: int, key: bytes, moment: Moment) -> bool:
         """Whether the target has the entries of a moment; deletes what it has too much."""
-        assert moment.head is not None
         for again in range(2):
             have = self.target.call(db, "XLEN", key)
             if have == moment.head.length:
@@ -259,7 +258,6 @@ class Scanner:
 
     def _finish(self, db: int, key: bytes, moment: Moment) -> None:
         target = self.target
-        assert moment.head is not None
         target.select(db)
         payload = moment.payload or head_payload(moment.head)
         if self.passes and self._texts.get((db, key)) == (payload, moment.expires_ms):
@@ -363,7 +361,7 @@ def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> boo
                     _true_groups(link, target, key, found)
                     continue
                 moment = heads.moment(key, None)
-                if moment is not None and moment.head is not None:
+                if moment is not None:
                     target.push("XQ.LOADHEAD", key, head_payload(moment.head))
             if cursor == b"0":
                 break
