@@ -32,7 +32,7 @@ def pair(
         yield request.param, source, target
 
 
-@pytest.mark.parametrize("seed", seeds(2))
+@pytest.mark.parametrize("seed", seeds(1))
 @pytest.mark.parametrize("mode", ["file", "follow", "takeover", "scan"])
 def test_ugly_streams_arrive_the_same(
     pair: tuple[int, Server, Server], mode: str, seed: int

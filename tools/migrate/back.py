@@ -101,7 +101,6 @@ class Back:
         moment = self._heads.moment(key, None)
         if moment is None:
             return
-        assert moment.head is not None
         if isinstance(size, int) and size <= PAYLOAD_BYTES:
             payload = self.source.ask("XQ.DUMP", key, self._rdb_type)
         if isinstance(payload, bytes):
@@ -149,7 +148,6 @@ class Back:
 
     def _by_commands(self, key: bytes, moment: Moment) -> None:
         head, target = moment.head, self.target
-        assert head is not None
         if self._replace:
             target.push("DEL", key)
         lost = self._entries(key, head)

@@ -38,10 +38,14 @@ class Moment:
     """A stream at one moment: its entries above some ID, at most so many, and its head."""
 
     tail: list[tuple[bytes, list[bytes]]]
-    head: StreamHead | None
+    head: StreamHead
     payload: bytes | None
     """The head as another respq gives it."""
     expires_ms: int
+
+    def whole_head(self) -> StreamHead:
+        """The head, where one is asked for that comes once all entries were seen."""
+        return self.head
 
 
 class HeadReader:

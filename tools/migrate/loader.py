@@ -86,7 +86,7 @@ class Loader:
         db: int,
         key: bytes,
         nodes: Iterable[Node],
-        head: object,
+        head: Callable[[], StreamHead],
         expires_ms: int,
     ) -> None:
         """Load a stream. ``head``: gives the StreamHead once all nodes were taken.
@@ -101,7 +101,12 @@ class Loader:
             self.conflicts.add((db, key))
 
     def _stream(
-        self, db: int, key: bytes, nodes: Iterable[Node], head: object, expires_ms: int
+        self,
+        db: int,
+        key: bytes,
+        nodes: Iterable[Node],
+        head: Callable[[], StreamHead],
+        expires_ms: int,
     ) -> None:
         target = self.target
         target.select(db)
@@ -125,9 +130,7 @@ class Loader:
         if proof is not None:
             proof.end()
             self.counts.proven += proof.proven
-        found = head()  # type: ignore[operator]
-        assert isinstance(found, StreamHead)
-        target.push("XQ.LOADHEAD", key, head_payload(found))
+        target.push("XQ.LOADHEAD", key, head_payload(head()))
         self.counts.streams += 1
         self._expire(db, key, expires_ms)
 

@@ -33,7 +33,6 @@ HEADS_S: Final = 0.6
 PAUSE_MS: Final = 20_000
 FENCE_REPLICAS: Final = 9999
 FENCE_LAG_S: Final = 10
-FENCES: Final = (("min-replicas-to-write", "min-replicas-max-lag"),)
 Stop = Callable[[], bool]
 
 
@@ -295,6 +294,5 @@ def must(link: Link, *words: str | int) -> None:
 
 def fence(link: Link) -> None:
     """Make a server refuse writes until somebody changes its settings."""
-    for name, lag in FENCES:
-        must(link, "CONFIG", "SET", lag, FENCE_LAG_S)
-        must(link, "CONFIG", "SET", name, FENCE_REPLICAS)
+    must(link, "CONFIG", "SET", "min-replicas-max-lag", FENCE_LAG_S)
+    must(link, "CONFIG", "SET", "min-replicas-to-write", FENCE_REPLICAS)

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from streams.rdb.headwriter import head_payload
-from tools.migrate.errors import Conflict, Differs, Refused
+from tools.migrate.errors import Conflict, Differs
 from tools.migrate.follow import info
 from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment, pairs
 from tools.migrate.link import Address, CommandError, Link, Word
 from tools.migrate.loader import Place, Policy, differs
 from tools.migrate.progress import Progress
 from tools.migrate.proof import DELETE_MAX, target_end
-from tools.migrate.target import OWN_KEY, Counts, Target
+from tools.migrate.target import OWN_KEY, Counts, Target, failure
 from tools.migrate.wire import ID, PageSize, entries_in, id_text
 
 PAGE_ENTRIES: Final = 1000
@@ -196,7 +196,7 @@ class Scanner:
             if isinstance(reply, CommandError):
                 if b"ends with" in str(reply).encode():
                     raise Conflict(db, key, str(reply))
-                raise Refused(f"the target refused entries of {key!r}: {reply}")
+                raise failure(self.target.address, reply)
 
         self.target.select(db)
         self.target.push("XQ.LOAD", key, id_text(after), wire, on_reply=landed)
@@ -214,7 +214,6 @@ class Scanner:
 
     def _fits(self, db: int, key: bytes, moment: Moment) -> bool:
         """Whether the target has the entries of a moment; deletes what it has too much."""
-        assert moment.head is not None
         for again in range(2):
             have = self.target.call(db, "XLEN", key)
             if have == moment.head.length:
@@ -259,7 +258,6 @@ class Scanner:
 
     def _finish(self, db: int, key: bytes, moment: Moment) -> None:
         target = self.target
-        assert moment.head is not None
         target.select(db)
         payload = moment.payload or head_payload(moment.head)
         if self.passes and self._texts.get((db, key)) == (payload, moment.expires_ms):
@@ -363,7 +361,7 @@ def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> boo
                     _true_groups(link, target, key, found)
                     continue
                 moment = heads.moment(key, None)
-                if moment is not None and moment.head is not None:
+                if moment is not None:
                     target.push("XQ.LOADHEAD", key, head_payload(moment.head))
             if cursor == b"0":
                 break

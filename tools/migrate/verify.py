@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from streams.rdb.file import OtherValue, RdbFile, StreamValue, StringValue
 from streams.rdb.heads import StreamHead
@@ -92,13 +92,17 @@ class Check:
             self.target.call(db, "PING")
             moment = HeadReader(self.target.link, exact=False).moment(key, None)
             if moment is not None:
-                assert moment.head is not None
                 return moment.head
         kind = self.target.call(db, "TYPE", key).decode()
         return "the target does not have it" if kind == "none" else f"it is a {kind} at the target"
 
     def stream(
-        self, db: int, key: bytes, windows: Iterator[tuple[bytes, ID]], head: Any, expires_ms: int
+        self,
+        db: int,
+        key: bytes,
+        windows: Iterator[tuple[bytes, ID]],
+        head: Callable[[], StreamHead],
+        expires_ms: int,
     ) -> str:
         """The first difference of a stream; empty if there is none."""
         held = self.head_of_target(db, key)
@@ -107,7 +111,7 @@ class Check:
         count, what = window_difference(self.target, db, key, windows)
         if what:
             return what
-        found: StreamHead = head()
+        found = head()
         what = next(iter(head_differences(found, held, self.verdict.excuses)), "")
         if not what:
             what = self.life(db, key, expires_ms)
@@ -204,10 +208,8 @@ def _verify_key(check: Check, link: Link, db: int, key: bytes, kind: str, *, exa
                 moment = HeadReader(link, exact=exact).moment(key, None)
                 if moment is None:
                     return
-                head = moment.head
-                assert head is not None
                 windows = live_windows(link, key)
-                what = check.stream(db, key, windows, lambda head=head: head, moment.expires_ms)
+                what = check.stream(db, key, windows, moment.whole_head, moment.expires_ms)
         except CommandError as error:
             what = str(error)
         if not what:
