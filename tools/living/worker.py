@@ -239,6 +239,8 @@ class _Slot:
             code = child.wait(until_s - time.monotonic(), wake)
             if code is not None:
                 return code, None
+            if self._stop.asked and not told:
+                continue
             now_s = time.monotonic()
             if now_s >= self._stop.kill_at_s(job.grace_ms):
                 child.end()
