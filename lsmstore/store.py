@@ -214,7 +214,8 @@ class Store(StoreView):
         for name in self._fs.listdir(self._seg_directory):
             path = f"{self._seg_directory}/{name}"
             if path not in named:
-                self._fs.unlink(path)
+                with contextlib.suppress(IsADirectoryError):  # not ours
+                    self._fs.unlink(path)
 
     def close(self) -> None:
         """End cleanly: the log synced and marked. A store that failed only gives its files back."""

@@ -575,6 +575,14 @@ class Entries:
         """About how many bytes all entries take in wire form."""
         return self.wire_estimate(self.mark_pos, self.end_pos)
 
+    @property
+    def top_id(self) -> tuple[int, int]:
+        """ID of the last entry that stands in a block, deleted or not; (0, 0) if none does."""
+        for block in reversed(self.mem):
+            if block.count:
+                return block.last
+        return self.runs[len(self.runs) - 1].last if self.runs else (0, 0)
+
     def edge(self, first: bool) -> bytes | None:
         """The wire bytes of the first or the last live entry."""
         pos: uint64_t

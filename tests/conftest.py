@@ -7,6 +7,7 @@ reproduce it. How many crashes were tried is said at the end of a run.
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,9 @@ settings.register_profile(
     "search", settings.get_profile("every-run"), derandomize=False, max_examples=2000
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "every-run"))
+
+# A shell that starts us in the background has SIGINT ignored, and what we start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COUNTED = ("crash points", "different disks after them", "kills")
 

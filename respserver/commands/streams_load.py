@@ -87,7 +87,8 @@ def xq_load(call: Call) -> object:
         ends_with = last_entry(stream)
     if ends_with != after:
         raise ReplyError(b"ERR the stream ends with %s" % ids.text(ends_with))
-    found = check_entries(argv[3], after)
+    # a deleted entry may stand above the last that is there
+    found = check_entries(argv[3], after if stream is None else max(after, stream.top_id))
     if found is None:
         raise ReplyError(BAD_ENTRIES)
     node = Node(argv[3], found[0], deleted_places(argv[5:], found[0]))
@@ -116,6 +117,8 @@ def read_head(call: Call, payload: bytes, stream: Stream | None) -> StreamHead:
         if stream is not None:
             reader.expect(stream.length, last_entry(stream))
         head = reader.head()
+        if stream is not None and head.last_id < stream.top_id:
+            raise source.error("the last ID is below that of a deleted entry before")
         if source.left:
             raise source.error("something is left over")
     except WrongFooter:

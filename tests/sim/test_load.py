@@ -101,14 +101,14 @@ def test_pages_fill_nodes_as_xadd_does() -> None:
     assert node.call("DUMP", "t") == node.call("DUMP", "s")
 
 
-def test_a_load_goes_on_behind_a_last_id_that_went_back() -> None:
+def test_a_load_goes_on_behind_the_last_entry_that_is_there() -> None:
     node = SimNode()
     for i in (1, 9):
         node.call("XADD", "s", f"{i}-0", "f", "v")
     node.call("XDEL", "s", "9-0")
     assert node.call("XQ.LOAD", "s", "5-0", b"") != 1
-    assert node.call("XQ.LOAD", "s", "1-0", entry("7-0")) == 2
-    assert node.call("XRANGE", "s", "-", "+") == [[b"1-0", [b"f", b"v"]], [b"7-0", [b"f", b"v"]]]
+    assert node.call("XQ.LOAD", "s", "1-0", entry("12-0")) == 2
+    assert node.call("XRANGE", "s", "-", "+") == [[b"1-0", [b"f", b"v"]], [b"12-0", [b"f", b"v"]]]
 
 
 def entry(id: str, *fields: str) -> bytes:
@@ -314,3 +314,22 @@ def test_the_head_of_a_stream_in_memory() -> None:
     assert group.pending.length == 17
     assert head.producers is not None
     assert head.producers.iids_duplicates == 1
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_ids_do_not_go_back_behind_a_deleted_entry(flushed: bool) -> None:
+    node = SimNode()
+    for n in range(1, 11):
+        node.call("XADD", "s", f"{n}-0", "f", "v")
+        if n < 10:
+            node.call("XADD", "t", f"{n}-0", "f", "v")
+    node.call("XDEL", "s", "10-0")
+    if flushed:
+        node.flush()
+    head = node.call("XQ.HEAD", "t")
+    before = dump(node)
+    entry = b"*2\r\n$3\r\n9-5\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
+    assert node.raw("XQ.LOAD", "s", "9-0", entry).startswith(b"-ERR entries are not in wire form")
+    assert node.raw("XQ.LOADHEAD", "s", head).startswith(b"-ERR Bad data format: the last ID is")
+    assert difference(before, dump(node)) == ""
+    assert node.call("XQ.LOAD", "s", "9-0", entry.replace(b"$3\r\n9-5", b"$4\r\n10-1")) == 10
