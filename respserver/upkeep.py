@@ -106,11 +106,9 @@ class Upkeep:
 
     def step(self) -> None:
         """One slice. REQUIRES: the journal's tick is over. Raises StorageError."""
-        # before the next flush begins: under steady writes there is no other time for a merge
-        more = self.compacting.step(self._job is not None)
         if self._job is not None or (self._flush_wanted() and not self.compacting.is_waiting):
             self._step_flush()
-        if more:
+        if self.compacting.step(self._job is not None):
             self._loop.call_soon(self._begin_tick)
         self._note_garbage()
         if self._keyspace.is_crowded:

@@ -250,7 +250,7 @@ def test_nothing_acknowledged_is_lost(
             for worker in workers:
                 worker.check(client)
     record_property("kills", len(goals))
-    assert len(keeper.checked) > 2
+    assert keeper.checked
     server.stop()
     verdict = judge(OsFS(), str(tmp_path / "data"), lambda _bytes: None)
     assert verdict.sound, verdict.findings
