@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -255,5 +256,6 @@ def test_what_respq_export_wrote_is_a_source(target: Server, tmp_path: pathlib.P
         after = ours.call("XINFO", "STREAM", "s", "FULL", "COUNT", 0)
         for told in (before, after):  # how entries are grouped into nodes is not told
             told[:] = told[told.index(b"last-generated-id") :]
+        before, after = [re.sub(r"\b17\d{11}\b", "now", str(told)) for told in (before, after)]
         assert after == before
         assert migrate("verify", str(file), "-u", url(target)).code == 0
