@@ -101,8 +101,11 @@ def content(frame: bytes, offset: int, number: int, known: Mapping[int, bytes]) 
     if dictionary and dictionary not in known:
         return None
     data = zstandard.ZstdCompressionDict(known[dictionary]) if dictionary else None
-    found = zstandard.ZstdDecompressor(dict_data=data).decompress(payload, raw_len)
-    return unpack(found, raw_len) if codec == COLUMNS else found
+    try:
+        found = zstandard.ZstdDecompressor(dict_data=data).decompress(payload, raw_len)
+        return unpack(found, raw_len) if codec == COLUMNS else found
+    except (zstandard.ZstdError, ValueError):  # the checksum is of content that was wrong before
+        return None
 
 
 def frames(data: bytes, number: int, known: Mapping[int, bytes]) -> Iterator[bytes]:

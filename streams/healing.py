@@ -7,7 +7,7 @@ from every copy that shares them. Then all of it is flushed, so that nothing nee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lsmstore.salvage import Gap
@@ -36,12 +36,15 @@ def heal(store: Store, gaps: Sequence[Gap], slot_of: Callable[[bytes], int]) -> 
     journal.base_lsn = store.next_lsn - 1
     journal.dirty.extend(keyspace.dirty_sink)
     keyspace.dirty_sink.clear()
-    for ns in keyspace.namespaces:
+    gaps_of: dict[int, list[Gap]] = {}
+    for gap in gaps:
+        gaps_of.setdefault(gap.sid, []).append(gap)
+    for ns in keyspace.namespaces if gaps else ():
         for row_key, value in list(keyspace.merged(*rowkeys.namespace_bounds(ns))):
             row = KeyRow(value)
             stream = keyspace.stream_by_sid(row.sid) if row.is_stream else None
             if stream is not None:
-                losses += _delete_gaps(journal, stream, rowkeys.name_of(row_key), gaps)
+                losses += _delete_gaps(journal, stream, rowkeys.name_of(row_key), gaps_of)
     if journal.count:
         store.commit(journal.log.view(), journal.count)
         journal.committed()
@@ -70,14 +73,16 @@ def _apply_log(store: Store, keyspace: Keyspace) -> list[Loss]:
     return losses
 
 
-def _delete_gaps(journal: Journal, stream: Stream, key: bytes, gaps: Sequence[Gap]) -> list[Loss]:
+def _delete_gaps(
+    journal: Journal, stream: Stream, key: bytes, gaps_of: Mapping[int, Sequence[Gap]]
+) -> list[Loss]:
     """Delete what stands for lost entries of a stream; what of it had been alive."""
     losses: list[Loss] = []
     start = 0
     for sid, end in [*stream.bases, (stream.sid, stream.end_pos)]:
-        for gap in gaps:
+        for gap in gaps_of.get(sid, ()):
             first, stop = max(gap.start, start, stream.mark_pos), min(gap.end, end)
-            if gap.sid != sid or first >= stop:
+            if first >= stop:
                 continue
             before = stream.length
             journal.delete_runs(stream, [(first, stop)], gap.last)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lsmstore.container import COLUMNS, FRAME
-from lsmstore.fs import OsFS
+from lsmstore.fs import File, OsFS
 from tests.care.stores import (
     COLUMNED,
     WORDY,
@@ -30,6 +32,8 @@ from tests.seeds import seeds
 from tests.sim.dump import difference, dump
 from tests.sim.node import SimNode
 from tests.sim.workload import Driver
+from tools.care import placing
+from tools.care.mend import Builder, Repair
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,11 @@ def repaired(path: Path) -> tuple[dict[str, Any], SimNode]:
     node = on_disk(path)
     node.check()
     return account, node
+
+
+def built(path: Path) -> Repair:
+    """The new state, beside the damaged one."""
+    return Builder(str(path), f"{path}/{placing.WORK}", lambda _bytes: None).build()
 
 
 def goes_on(node: SimNode, path: Path) -> None:
@@ -307,8 +316,6 @@ def test_a_repair_that_was_interrupted_goes_on(
     closed: Path, state: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every rename or link of the last part."""
-    from tools.care import mend
-
     rename, link, unlink = os.rename, os.link, os.unlink
     for crash_at in range(1, 40):
         path = copy_of(closed, tmp_path / f"data{crash_at}")
@@ -323,19 +330,20 @@ def test_a_repair_that_was_interrupted_goes_on(
                 raise KeyboardInterrupt
             call(*arguments, **more)
 
-        account = mend.Builder(str(path), lambda _bytes: None).build()
+        account = built(path)
         with monkeypatch.context() as patched:
             patched.setattr(os, "rename", lambda *a, **k: crash(*a, **k, call=rename))
             patched.setattr(os, "link", lambda *a, **k: crash(*a, **k, call=link))
             patched.setattr(os, "unlink", lambda *a, **k: crash(*a, **k, call=unlink))
             try:
-                mend.put_in_place(str(path), account)
+                placing.put_in_place(str(path), placing.decide(str(path), account))
+                placing.finish(str(path))
             except KeyboardInterrupt:
                 finished = False
             else:
                 finished = True
         if not finished:
-            status, out, err = respq("repair", str(path))
+            status, out, err = respq("repair", str(path), "--yes")
             assert status == 0, (out, err)
         node = on_disk(path)
         assert difference(state, dump(node)) == ""
@@ -344,6 +352,114 @@ def test_a_repair_that_was_interrupted_goes_on(
             assert crash_at > 5
             return
     raise AssertionError("it never ends")
+
+
+def without_manifest(closed: Path, path: Path) -> Path:
+    copy_of(closed, path)
+    for file in path.glob("MANIFEST-*"):
+        file.unlink()
+    return path
+
+
+def test_a_repair_that_is_in_place_is_not_done_again(closed: Path, tmp_path: Path) -> None:
+    """The crash came after CURRENT was switched; what was written since then stays."""
+    path = without_manifest(closed, tmp_path / "data")
+    placing.put_in_place(str(path), placing.decide(str(path), built(path)))
+    untouched = copy_of(path, tmp_path / "untouched")
+    assert respq("repair", str(untouched)) == (0, "sound: there is nothing to repair\n", "")
+    assert not (untouched / "repairing").exists()
+    node = on_disk(path)
+    node.call("XADD", "orders", "99-1", "f", "acknowledged")
+    node.flush()
+    node.close()
+    before = contents(path)
+    for more in ([], ["--yes"]):
+        status, out, err = respq("repair", str(path), *more)
+        assert (status, out) == (1, "")
+        assert "CURRENT has changed since" in err
+    assert contents(path) == before
+    shutil.rmtree(path / "repairing")
+    again = on_disk(path)
+    assert b"99-1" in entries(again, "orders")
+    again.close()
+
+
+def test_a_decided_repair_is_shown_before_it_is_gone_on_with(
+    closed: Path, state: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error while it is put in place throws nothing away."""
+    path = without_manifest(closed, tmp_path / "data")
+
+    def full(*_: Any, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", full)
+        patched.setattr(placing, "_move", full)
+        status, _, err = respq("repair", str(path), "--yes")
+        assert status == 1
+        assert "the next repair goes on with it" in err
+    before = contents(path)
+    status, out, err = respq("repair", str(path))
+    assert status == 1
+    assert out.startswith("damage:\n")
+    assert "to go on" in err
+    assert json.loads(respq("repair", str(path), "--json")[1])["losses"] == []
+    assert contents(path) == before
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", full)
+        status, _, err = respq("repair", str(path), "--yes")
+        assert status == 0, err
+        assert "the repair is done, but" in err
+    node = on_disk(path)
+    assert difference(state, dump(node)) == ""
+    node.close()
+
+
+def test_nothing_in_the_quarantine_is_replaced(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        (tmp_path / "a").write_text(text)
+        placing._move(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert ((tmp_path / "b").read_text(), (tmp_path / "b.1").read_text()) == ("one", "two")
+
+
+def test_a_lock_that_is_lost_touches_nothing_of_another_repair(
+    closed: Path, tmp_path: Path
+) -> None:
+    path = without_manifest(closed, tmp_path / "data")
+    placing.decide(str(path), built(path))
+    lock = OsFS().lock(f"{path}/LOCK")
+    assert respq("repair", str(path), "--yes")[0] == 2
+    lock.close()
+    assert placing.is_complete(str(path))
+
+
+def test_a_plan_is_shown_of_what_cannot_be_written(
+    closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = without_manifest(closed, tmp_path / "data")
+    before = contents(path)
+    lock = OsFS.lock
+
+    def refused(fs: OsFS, name: str, *, shared: bool = False) -> File:
+        if name == f"{path}/LOCK" and not shared:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return lock(fs, name, shared=shared)
+
+    def other_medium(*_: Any) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(OsFS, "lock", refused)
+    monkeypatch.setattr(os, "link", other_medium)
+    status, out, err = respq("repair", str(path))
+    assert status == 1
+    assert "lost: nothing" in out
+    assert "nothing was changed" in err
+    assert not (path / "repairing").exists()
+    assert not (path / "LOCK").exists()
+    assert respq("repair", str(path), "--yes")[0] == 1
+    assert contents(path) == before
 
 
 def test_a_store_that_is_open_is_left_alone(tmp_path: Path) -> None:
@@ -359,8 +475,6 @@ def test_a_store_that_is_open_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", seeds(2))
 def test_whatever_is_damaged_the_rest_is_served(seed: int, tmp_path: Path) -> None:
     """Files removed, cut and with flipped bits, several at once, of a store of anything."""
-    from tools.care import mend
-
     print(f"seed {seed}")
     rng = random.Random(seed)
     node = on_disk(tmp_path / "data", seed=seed, memtable_bytes=rng.choice((8000, 20_000)))
@@ -382,7 +496,8 @@ def test_whatever_is_damaged_the_rest_is_served(seed: int, tmp_path: Path) -> No
                 flip(file, rng.randrange(min(file.stat().st_size, 20_000)), rng.randrange(8))
         if respq("check", str(path))[0] == 0:
             continue
-        mend.put_in_place(str(path), mend.Builder(str(path), lambda _bytes: None).build())
+        placing.put_in_place(str(path), placing.decide(str(path), built(path)))
+        placing.finish(str(path))
         status, out, _ = respq("check", str(path))
         assert status == 0, out
         again = on_disk(path)

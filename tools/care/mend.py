@@ -2,21 +2,20 @@
 
 Rules of this file:
 
-1. What is there is only read until the new state is complete, durable and checked (``build``, in
-   ``DIR/repairing``). Then it is put in place (``put_in_place``), file by file, in an order in
-   which a crash leaves a directory that is not served, never one that lacks something silently.
-2. Nothing is deleted because it is damaged: it is moved to ``DIR/quarantine/<n>``, with a report.
+1. What is there is only read. The new state is made in another directory, until it is complete,
+   durable and checked; putting it in place is tools/care/placing.py.
+2. Nothing is deleted because it is damaged: what is to be set aside is named in the account.
 3. Sound files stay where they are; the new state links them.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from cluster.slots import key_slot
 from lsmstore.dictfile import dictionary_path, write_dictionary
@@ -24,10 +23,8 @@ from lsmstore.errors import Corruption, StorageError
 from lsmstore.files import row_path, segment_path
 from lsmstore.fs import OsFS
 from lsmstore.health import Health
-from lsmstore.logfile import LIVE_SUFFIX, numbers
+from lsmstore.logfile import numbers
 from lsmstore.manifest import (
-    CURRENT,
-    CURRENT_NEW,
     PREFIX,
     Manifest,
     manifest_name,
@@ -55,10 +52,6 @@ from streams.logread import added, records
 from streams.mending import Loss, Mender
 from streams.stream import HEADER
 from tools.care.verdict import Finding, Verdict, found, judge
-
-WORK: Final = "repairing"
-QUARANTINE: Final = "quarantine"
-COMPLETE: Final = "COMPLETE"
 
 Id = tuple[int, int]
 
@@ -139,12 +132,12 @@ def _told(loss: Loss) -> str:
 
 
 class Builder:
-    """Makes ``DIR/repairing``."""
+    """Makes the new state of ``path`` in ``work``, which is emptied first."""
 
-    def __init__(self, path: str, progress: Callable[[int], None]) -> None:
+    def __init__(self, path: str, work: str, progress: Callable[[int], None]) -> None:
         self._fs = OsFS()
         self._path = path
-        self._work = f"{path}/{WORK}"
+        self._work = work
         self._progress = progress
         self._options = StoreOptions(log_file_bytes_min=256 * KIB)  # its log is of no use
         self.repair = Repair(path)
@@ -235,13 +228,13 @@ class Builder:
                     self.repair.set_aside.append(f"seg{name}")
             elif os.path.exists(sound):
                 os.unlink(f"{self._work}/seg{name}")
-                os.link(sound, f"{self._work}/seg{name}")
+                _link(sound, f"{self._work}/seg{name}")
 
     def _take_segment(self, survey: SegmentSurvey, old: Version) -> None:
         version, meta = self._version, old.segments[survey.number]
         dead = old.dead.get(survey.number)
         if not survey.damage:
-            os.link(survey.path, segment_path(f"{self._work}/seg", survey.number))
+            _link(survey.path, segment_path(f"{self._work}/seg", survey.number))
             number = survey.number
             version.segments[number] = meta
         else:
@@ -267,7 +260,7 @@ class Builder:
     def _take_rows(self, survey: RowSurvey, old: Version) -> None:
         version, meta = self._version, old.row_files[survey.number]
         if not survey.damage:
-            os.link(survey.path, row_path(f"{self._work}/seg", survey.number))
+            _link(survey.path, row_path(f"{self._work}/seg", survey.number))
             version.row_files[survey.number] = meta
             return
         self._set_aside(survey.path)
@@ -402,6 +395,8 @@ class Builder:
             for name in [*os.listdir(self._path), *os.listdir(work)]
             if name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()
         ]
+        with suppress(Corruption):  # a manifest that is missing has its number still
+            taken.append(read_current(fs, self._path) or 0)
         new = max(taken) + 1
         Manifest(fs, work, new, version, Health()).close()
         for name in os.listdir(work):
@@ -413,81 +408,9 @@ class Builder:
         fs.fsync_dir(work)
 
 
-def is_complete(path: str) -> bool:
-    """Whether a repair was under way that only had to be put in place."""
-    return os.path.exists(f"{path}/{WORK}/{COMPLETE}")
-
-
-def put_in_place(path: str, repair: Repair | None) -> str:
-    """Make what was built the store; returns the quarantine. ``None``: go on where it ended."""
-    fs, work = OsFS(), f"{path}/{WORK}"
-    if repair is not None:
-        names = [int(name) for name in _listed(f"{path}/{QUARANTINE}") if name.isdecimal()]
-        quarantine = f"{path}/{QUARANTINE}/{max([0, *names]) + 1}"
-        fs.mkdir(f"{quarantine}/seg")
-        fs.mkdir(f"{quarantine}/wal")
-        repair.quarantine = quarantine
-        _write(f"{quarantine}/report.json", json.dumps(repair.as_json(), indent=2) + "\n")
-        _write(f"{quarantine}/report.txt", "\n".join(repair.lines()) + "\n")
-        fs.fsync_dir(quarantine)
-        plan = {"quarantine": quarantine, "set_aside": repair.set_aside}
-        _write(f"{work}/{COMPLETE}", json.dumps(plan))
-        fs.fsync_dir(work)
-    with open(f"{work}/{COMPLETE}", encoding="utf-8") as file:
-        plan = json.load(file)
-    quarantine = str(plan["quarantine"])
-    fs.mkdir(f"{path}/seg")
-    fs.mkdir(f"{path}/wal")
-    for name in plan["set_aside"]:
-        _move(f"{path}/{name}", f"{quarantine}/{name}")
-    for name in _listed(f"{work}/seg"):
-        if not os.path.exists(f"{path}/seg/{name}"):
-            os.link(f"{work}/seg/{name}", f"{path}/seg/{name}")
-    (manifest,) = [name for name in _listed(work) if name.startswith(PREFIX)]
-    for name in _listed(f"{path}/wal"):
-        if not name.endswith(LIVE_SUFFIX):
-            os.unlink(f"{path}/wal/{name}")  # reserved for the log, and no part of it
-            continue
-        _move(f"{path}/wal/{name}", f"{quarantine}/wal/{name}")
-    for name in _listed(path):
-        if name.startswith(PREFIX) and name != manifest:
-            _move(f"{path}/{name}", f"{quarantine}/{name}")
-    kept = set(_listed(f"{work}/seg"))
-    for name in _listed(f"{path}/seg"):
-        if name not in kept:
-            _move(f"{path}/seg/{name}", f"{quarantine}/seg/{name}")
-    if not os.path.exists(f"{path}/{manifest}"):
-        os.link(f"{work}/{manifest}", f"{path}/{manifest}")
-    for directory in (f"{path}/seg", f"{path}/wal", f"{quarantine}/seg", f"{quarantine}/wal"):
-        fs.fsync_dir(directory)
-    fs.fsync_dir(quarantine)
-    fs.fsync_dir(path)
-    _write(f"{path}/{CURRENT_NEW}", f"{manifest}\n")
-    os.rename(f"{path}/{CURRENT_NEW}", f"{path}/{CURRENT}")
-    fs.fsync_dir(path)
-    os.unlink(f"{work}/{COMPLETE}")
-    shutil.rmtree(work)
-    return quarantine
-
-
-def discard(path: str) -> None:
-    """Remove what was built; the damaged directory is as it was."""
-    shutil.rmtree(f"{path}/{WORK}", ignore_errors=True)
-
-
-def _listed(directory: str) -> list[str]:
-    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-
-
-def _move(source: str, target: str) -> None:
-    """Move a file; one that was moved before is not there any more."""
-    if os.path.exists(source):
-        os.rename(source, target)
-
-
-def _write(path: str, text: str) -> None:
-    """A small file, durable but for its name."""
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+def _link(source: str, target: str) -> None:
+    """A sound file under another name; one of another medium is only pointed to."""
+    try:
+        os.link(source, target)
+    except OSError:
+        os.symlink(source, target)

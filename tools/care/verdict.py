@@ -6,6 +6,7 @@ Rules: nothing is written. Files come first (lsmstore/survey.py); what they add 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -13,10 +14,17 @@ from typing import Any, NamedTuple
 
 from cluster.slots import key_slot
 from lsmstore.errors import Corruption, StorageError
-from lsmstore.fs import FileSystem
+from lsmstore.fs import FileSystem, OsFS
 from lsmstore.survey import StoreSurvey, survey_store
-from lsmstore.view import StoreView, lock_to_read
+from lsmstore.view import LOCK, StoreView, lock_to_read
 from streams.verify import Holdings, verify
+
+
+class HeldFS(OsFS):
+    """What whoever holds the lock of a directory sees: all but that lock."""
+
+    def exists(self, path: str) -> bool:
+        return os.path.basename(path) != LOCK and super().exists(path)
 
 
 class Finding(NamedTuple):
