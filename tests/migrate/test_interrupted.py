@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 import random
+import re
 import select
+import signal
 import threading
 
 import pytest
@@ -15,6 +17,8 @@ from tests.migrate.support import begin, delay_none, migrate, url
 from tests.migrate.ugly import Ugly, first_difference, known
 from tests.respclient import Client
 from tests.seeds import seeds
+from tools.migrate import fence
+from tools.migrate.move import Move
 
 LONG = 30_000
 
@@ -192,3 +196,65 @@ def test_a_cut_over_that_fails_lets_the_writers_go_on(tmp_path: pathlib.Path) ->
         writer.start()
         writer.join(5)
         assert not writer.is_alive()
+
+
+@pytest.mark.parametrize("mode", ["follow", "scan"])
+def test_a_pause_is_held_or_nothing_is_cut_over(
+    mode: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        servers.redis(tmp_path / "source", 8, *delay_none()) as source,
+        servers.respq(tmp_path / "target") as target,
+        source.connect() as theirs,
+    ):
+        theirs.call("XADD", "s", "1-0", "f", "v")
+        theirs.call("CONFIG", "SET", "min-replicas-max-lag", 77)
+        words = [url(source), "-u", url(target), "--mode", mode]
+        heads = Move._true_heads
+
+        def slow(move: Move) -> None:
+            """Until the pause was renewed twice."""
+            calls = 0
+            while calls < 3:
+                told = theirs.call("INFO", "commandstats").decode()
+                found = re.search(r"cmdstat_client\|pause:calls=(\d+)", told)
+                calls = int(found[1]) if found else 0
+            heads(move)
+
+        def settings() -> list[bytes]:
+            told = theirs.call("CONFIG", "GET", "min-replicas-*")
+            return sorted(told[1::2])
+
+        # it lapsed: writers go on, and all is as it was
+        monkeypatch.setattr(fence, "PAUSE_MS", 1)
+        done = migrate("cutover", *words)
+        assert done.code == 3, done
+        assert "the pause ran out before everything was over" in done.err
+        assert settings() == [b"0", b"77"]
+        assert theirs.call("XADD", "s", "2-0", "f", "v") == b"2-0"
+        monkeypatch.undo()
+        # it is renewed for as long as it takes
+        theirs.call("CONFIG", "RESETSTAT")
+        monkeypatch.setattr(fence, "RENEW_S", 0.01)
+        monkeypatch.setattr(Move, "_true_heads", slow)
+        done = migrate("cutover", *words)
+        assert done.code == 0, done
+        assert settings() == [b"10", b"9999"]
+        assert "CONFIG SET min-replicas-max-lag 77; " in done.out
+        assert "CONFIG SET min-replicas-to-write 0" in done.out
+
+
+def test_a_cut_over_that_is_terminated_lets_the_writers_go_on(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        servers.redis(tmp_path / "source", 8, *delay_none()) as source,
+        servers.respq(tmp_path / "target") as target,
+        source.connect() as theirs,
+    ):
+        theirs.call("XADD", "s", "1-0", "f", "v")
+        monkeypatch.setattr(Move, "_true_heads", lambda _: signal.raise_signal(signal.SIGTERM))
+        done = migrate("cutover", url(source), "-u", url(target), "--mode", "follow")
+        assert done.code == 1, done
+        assert "writers of the source go on" in done.err
+        assert theirs.call("XADD", "s", "2-0", "f", "v") == b"2-0"

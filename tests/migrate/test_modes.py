@@ -68,6 +68,15 @@ def test_ugly_streams_arrive_the_same(
         difference = first_difference(known(theirs, version), known(ours, version))
         assert not difference, difference
         assert theirs.call("XADD", "a", "*", "f", "v").kind == "-"
-        assert ours.call("KEYS", "respq:*") == []
+        assert ours.call("KEYS", "respq:*") == [b"respq:migrate:over"]
         verdict = migrate("verify", where, "-u", url(target))
         assert verdict.code == 0, verdict
+        # the target goes on by itself: nothing comes from there any more, unless it is said
+        assert ours.call("XADD", "after", "1-0", "f", "v") == b"1-0"
+        verdict = migrate("verify", where, "-u", url(target))
+        assert verdict.code == 1
+        assert "try: nothing: the target was cut over" in verdict.err
+        again = migrate("run", where, "-u", url(target))
+        assert again.code == 3
+        assert "the target was cut over from" in again.err
+        assert ours.call("XLEN", "after") == 1

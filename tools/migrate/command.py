@@ -183,6 +183,12 @@ def left_out(counts: dict[str, Any]) -> list[str]:
     return lines + refused[:SHOWN_MAX]
 
 
+def interrupt(*_: object) -> NoReturn:
+    """SIGTERM, once: what was begun is undone as after SIGINT."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 class Stopped:
     """Whether SIGINT or SIGTERM came."""
 
@@ -202,7 +208,7 @@ class Stopped:
 @shared(mode=False)
 def verify(source: str, url: str, in_json: bool) -> None:
     """Compare SOURCE and the respq: counters, entries, groups, pending entries, times to live."""
-    from tools.migrate.link import close_all, parse_address, shown
+    from tools.migrate.link import close_all, parse_address
     from tools.migrate.progress import Progress
     from tools.migrate.source import open_source
     from tools.migrate.verify import verify as compare
@@ -233,7 +239,7 @@ def verify(source: str, url: str, in_json: bool) -> None:
         lines.append(f"and {len(verdict.differences) - SHOWN_MAX} more")
     report.result(asdict(verdict), lines)
     if verdict.differences and not in_json:
-        click.echo(f"try: respq migrate run {shown(source)} -u {shown(url)}", err=True)
+        click.echo(f"try: {verdict.advice}", err=True)
     raise SystemExit(DIFFERS if verdict.differences else DONE)
 
 
@@ -242,15 +248,17 @@ def verify(source: str, url: str, in_json: bool) -> None:
 def cutover(source: str, url: str, in_json: bool, mode: str | None) -> None:
     """Stop the writers of SOURCE for good, once the respq has everything."""
     from tools.migrate.link import close_all, parse_address
-    from tools.migrate.move import Move
+    from tools.migrate.move import Move, need_primary
     from tools.migrate.progress import Progress
     from tools.migrate.source import open_source
 
     report = Report(in_json)
     progress = Progress(in_json=in_json)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    move: Move | None = None
     try:
         address = parse_address(url)
-        found = open_source(source, mode)
+        found = need_primary(open_source(source, mode))
         progress.say(f"mode {found.mode}: {found.why}")
         move = Move(found, address, progress)
         move.run()
@@ -258,7 +266,15 @@ def cutover(source: str, url: str, in_json: bool, mode: str | None) -> None:
         move.close()
     except MigrateError as error:
         report.fail(error)
+    except KeyboardInterrupt:
+        if move is not None and move.done is not None:
+            line = f"interrupted at the end: {move.done.how}; to undo that: {move.done.undo}"
+        else:
+            line = "interrupted before the cut-over: writers of the source go on"
+        click.echo(line, err=True)
+        raise SystemExit(DIFFERS) from None
     finally:
+        signal.signal(signal.SIGTERM, before)
         progress.end()
         close_all()
     report.result(

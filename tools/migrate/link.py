@@ -60,6 +60,14 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}"
 
+    @property
+    def template(self) -> str:
+        """The URL for a command that people shall type: whose password is theirs to fill in."""
+        if not self.password:
+            return str(self)
+        scheme, _, rest = str(self).partition("://")
+        return f"{scheme}://{self.username}:PASSWORD@{rest}"
+
     def at(self, host: str, port: int) -> Address:
         """Another server of the same owner."""
         return Address(host, port, "", self.username, self.password, 0, self.tls)

@@ -15,10 +15,11 @@ from typing import Final
 
 from cluster.slots import key_slot
 from tools.migrate import aof, jsonl
-from tools.migrate.errors import Refused
+from tools.migrate.errors import MigrateError, Refused, Unreachable
+from tools.migrate.fence import PAUSE_MS, Fence, Hold, take_down
 from tools.migrate.files import load_rdb
 from tools.migrate.follow import Follower
-from tools.migrate.link import Address, CommandError, Link
+from tools.migrate.link import Address, Link
 from tools.migrate.loader import Loader, Place, drop
 from tools.migrate.owner import Owned
 from tools.migrate.progress import Progress
@@ -30,9 +31,6 @@ from tools.migrate.target import Counts
 WAIT_S: Final = 0.5
 TURN_S: Final = 0.2
 HEADS_S: Final = 0.6
-PAUSE_MS: Final = 20_000
-FENCE_REPLICAS: Final = 9999
-FENCE_LAG_S: Final = 10
 Stop = Callable[[], bool]
 
 
@@ -65,6 +63,8 @@ class Move:
             target, str(source), source.mode, replace=replace, needs_mark=needs_mark
         )
         self.target = self._owned.target
+        self.done: CutOver | None = None
+        """Set once the source is fenced."""
         self._followers: list[Follower] = []
         self._scanners: list[Scanner] = []
         self._listener: Listener | None = None
@@ -180,74 +180,83 @@ class Move:
 
     def cut_over(self) -> CutOver:
         """End it: the source takes no writes any more, and the target has everything."""
-        if not isinstance(self.source, Live):
-            raise Refused("a file is moved by run alone; there is nobody to cut over from")
-        if self.source.role != "master":
-            raise Refused(
-                f"{self.source} is a replica: its primary's writers have to be stopped",
-                "respq migrate cutover with the URL of its primary",
-            )
-        if self.source.mode == "takeover":
-            assert self._listener is not None
-            follower = self._followers[0]
-            began_s = time.monotonic()
-            try:
-                must(follower.control, "CLIENT", "PAUSE", PAUSE_MS, "WRITE")
-                self._bring_the_last()
-                take_over(follower, self._listener, own_host(follower))
-            finally:
-                follower.control.ask("CLIENT", "UNPAUSE")
-            gap_s = time.monotonic() - began_s
-            done = CutOver(
-                gap_s,
-                "the source handed over by FAILOVER TO and refuses writes (READONLY)",
-                f"redis-cli -u {self.source} REPLICAOF NO ONE",
-            )
-        else:
-            done = self._fence(self.source)
-        self.target.settle()
-        self._owned.leave()
+        source = need_primary(self.source)
+        done = self._hand_over(source) if source.mode == "takeover" else self._fence(source)
+        self.done = done
+        try:
+            self.target.settle()
+            self._owned.leave(is_cut_over=True)
+        except MigrateError as error:
+            raise type(error)(f"{error}; {done.how}", f"to undo that: {done.undo}") from None
         return done
 
-    def _fence(self, source: Live) -> CutOver:
-        controls = [Link(address) for address in source.primaries]
-        began_s = time.monotonic()
-        can_pause = source.version >= PAUSE_WRITE_SINCE
-        fenced: list[Link] = []
+    def _hand_over(self, source: Live) -> CutOver:
+        assert self._listener is not None
+        follower = self._followers[0]
+        hold = Hold(source.primaries)
         try:
-            for control in controls:
-                if can_pause:
-                    must(control, "CLIENT", "PAUSE", PAUSE_MS, "WRITE")
-                else:
-                    fence(control)
-                    fenced.append(control)
-            self._bring_the_last()
-            for control in controls:
-                if can_pause and not source.is_respq:
-                    fence(control)
-                    fenced.append(control)
-        except BaseException:
-            for control in fenced:
-                control.ask("CONFIG", "SET", "min-replicas-to-write", 0)
-            for control in controls:
-                control.ask("CLIENT", "UNPAUSE")
-            raise
-        gap_s = time.monotonic() - began_s
-        for control in controls:
-            if can_pause and not source.is_respq:
-                control.ask("CLIENT", "UNPAUSE")
-            control.close()
-        undo = "; ".join(
-            f"redis-cli -u {address} CONFIG SET min-replicas-to-write 0"
-            for address in source.primaries
+            hold.begin()
+            self._bring_the_last(hold)
+            hold.check()
+            take_over(follower, self._listener, own_host(follower))
+            gap_s = time.monotonic() - hold.began_s
+        finally:
+            hold.end()
+        return CutOver(
+            gap_s,
+            "the source handed over by FAILOVER TO and refuses writes (READONLY)",
+            f"redis-cli -u {source.address.template} REPLICAOF NO ONE",
         )
-        how = "the source was paused, drained and fenced (min-replicas-to-write: NOREPLICAS)"
-        if source.is_respq:
-            undo = f"respq cli -u {source} CLIENT UNPAUSE"
-            how = f"the source was paused and drained; its writers wait for {PAUSE_MS // 1000} s"
-        return CutOver(gap_s, how, undo)
 
-    def _bring_the_last(self) -> None:
+    def _fence(self, source: Live) -> CutOver:
+        can_pause = source.version >= PAUSE_WRITE_SINCE
+        fences = [] if source.is_respq else [Fence(address) for address in source.primaries]
+        hold = Hold(source.primaries if can_pause else [])
+        try:
+            hold.begin()
+            if not can_pause:
+                for fence in fences:
+                    fence.put_up()
+            self._bring_the_last(hold)
+            if can_pause:
+                for fence in fences:
+                    fence.put_up()
+                for follower in self._followers:
+                    follower.drain(follower.source_offset())
+                self.target.settle()
+                hold.check()
+            gap_s = time.monotonic() - hold.began_s
+        except BaseException as error:
+            left = take_down(fences)
+            hold.end()
+            if left:
+                raise Unreachable(f"{error}; a part of the source is still fenced", left) from error
+            raise
+        if source.is_respq:
+            hold.pause()
+            hold.stop()
+            return CutOver(
+                gap_s,
+                "the source was paused and drained, and has no fence:"
+                f" its writers wait for {PAUSE_MS // 1000} s from now on, stop them",
+                f"respq cli -u {source.address.template} CLIENT UNPAUSE",
+            )
+        hold.end()
+        return CutOver(
+            gap_s,
+            f"the source was {'paused, ' if can_pause else ''}drained and fenced"
+            " (min-replicas-to-write: NOREPLICAS)",
+            "; ".join(fence.undo for fence in fences),
+        )
+
+    def _bring_the_last(self, hold: Hold) -> None:
+        self.progress.guard = hold.check
+        try:
+            self._bring()
+        finally:
+            self.progress.guard = None
+
+    def _bring(self) -> None:
         for follower in self._followers:
             follower.drain(follower.source_offset())
         self._true_heads()
@@ -282,17 +291,13 @@ class Move:
         self.target.close()
 
 
-def must(link: Link, *words: str | int) -> None:
-    """Raises Refused where the source does not do this."""
-    reply = link.ask(*words)
-    if isinstance(reply, CommandError):
+def need_primary(source: Source) -> Live:
+    """Refuse what nobody can cut over from."""
+    if not isinstance(source, Live):
+        raise Refused("a file is moved by run alone; there is nobody to cut over from")
+    if source.role != "master":
         raise Refused(
-            f"{link.address} refuses {words[0]} {words[1]}: {reply}",
-            "stop its writers yourself, then respq migrate run once more",
+            f"{source} is a replica: its primary's writers have to be stopped",
+            "respq migrate cutover with the URL of its primary",
         )
-
-
-def fence(link: Link) -> None:
-    """Make a server refuse writes until somebody changes its settings."""
-    must(link, "CONFIG", "SET", "min-replicas-max-lag", FENCE_LAG_S)
-    must(link, "CONFIG", "SET", "min-replicas-to-write", FENCE_REPLICAS)
+    return source

@@ -18,6 +18,8 @@ from tools.migrate.loader import Policy
 from tools.migrate.target import OWN_KEY, Target, mark_words
 
 OWNER: Final = b""
+OVER: Final = b":over"
+"""The mark that stays after a cut-over: from that source nothing may come any more."""
 # What the target was when it was begun with: what may be done with it later.
 EMPTY: Final = "empty"
 REPLACE: Final = "replace"
@@ -36,6 +38,12 @@ class Owned:
         self.target.need_respq()
         held = self.target.mark(OWNER)
         self._refuse_others(held)
+        over = self.target.mark(OVER)
+        if over is not None and over["source"] == source and not replace:
+            raise Refused(
+                f"the target was cut over from {source} and goes on by itself",
+                "--replace, if all that was written there since may be lost",
+            )
         same = held is not None and held["source"] == source
         if held is not None and not same and not replace:
             raise Refused(
@@ -48,9 +56,10 @@ class Owned:
                 f"respq migrate run {source} -u {address}",
             )
         kind = str(held["kind"]) if held is not None and same else ""
-        if replace and not same:
+        if replace:  # all is to be proven, from the beginning
             for key in self.target.own_keys():
-                self.target.call(0, "DEL", key)
+                if key != OWN_KEY or not same:
+                    self.target.call(0, "DEL", key)
         fresh = not self.target.dbs()
         if not kind or replace:
             kind = EMPTY if fresh or kind == EMPTY else REPLACE if replace else STRICT
@@ -61,7 +70,7 @@ class Owned:
             fresh=fresh,
             owned=same and not fresh and kind != STRICT,
             replace=replace,
-            resumed=same,
+            resumed=same and not replace,
             drops=same and not fresh and kind == EMPTY,
         )
         self._take()
@@ -98,6 +107,10 @@ class Owned:
             if key != OWN_KEY:
                 self.target.call(0, "DEL", key)
 
-    def leave(self) -> None:
-        """The migration is over for good: nothing of it stays."""
-        self.target.drop_marks()
+    def leave(self, *, is_cut_over: bool = False) -> None:
+        """The migration is over for good: nothing of it stays but that the source is done with."""
+        if is_cut_over:
+            self.target.put_mark(OVER, {"source": self.mark["source"]})
+        for key in self.target.own_keys():
+            if key != OWN_KEY + OVER:
+                self.target.call(0, "DEL", key)

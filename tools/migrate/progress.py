@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tools.migrate.wire import name_of
@@ -35,6 +36,8 @@ class Progress:
         """What of it was read."""
         self.phase = "load"
         self.lag_bytes = 0
+        self.guard: Callable[[], None] | None = None
+        """Asked at every stream and page whether to go on: it raises if not."""
         self._key = ""
         self._began = time.monotonic()
         self._shown = self._began
@@ -64,11 +67,15 @@ class Progress:
     def begin(self, key: bytes) -> None:
         """A stream comes next."""
         self._key = name_of(key)
+        if self.guard is not None:
+            self.guard()
 
     def step(self, entries: int, n_bytes: int) -> None:
         """So much more has arrived; waits where that is too fast."""
         self.entries += entries
         self.bytes += n_bytes
+        if self.guard is not None:
+            self.guard()
         if self._max_rate:
             ahead = self.entries / self._max_rate - (time.monotonic() - self._began)
             if ahead > RATE_SLICE_S:

@@ -221,11 +221,6 @@ class Target:
         """Remember something with the target."""
         self.call(0, *mark_words(name, value))
 
-    def drop_marks(self) -> None:
-        """Forget all marks."""
-        for key in self.own_keys():
-            self.call(0, "DEL", key)
-
     def close(self) -> None:
         """Close the connection."""
         self.link.close()

@@ -26,6 +26,7 @@ from tools.migrate.errors import MigrateError, Refused, Unreachable
 from tools.migrate.heads import HeadReader, expiry, read_payload
 from tools.migrate.link import Address, CommandError, Link, parse_address
 from tools.migrate.move import Move
+from tools.migrate.owner import OVER, OWNER
 from tools.migrate.progress import Progress
 from tools.migrate.scan import KEYS, databases
 from tools.migrate.source import File, Live, Source, open_source
@@ -51,6 +52,8 @@ class Verdict:
     others: dict[str, int] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     excuses: Excuses = field(default_factory=Excuses)
+    advice: str = ""
+    """What makes both the same, if anything may."""
 
 
 def verify(source: Source, target_address: Address, progress: Progress) -> Verdict:
@@ -58,6 +61,7 @@ def verify(source: Source, target_address: Address, progress: Progress) -> Verdi
     target = Target(target_address, NAME)
     verdict = Verdict()
     try:
+        verdict.advice = _advice(source, target)
         if isinstance(source, Live):
             verify_live(source, target, verdict, progress)
         elif source.kind == "rdb":
@@ -71,6 +75,18 @@ def verify(source: Source, target_address: Address, progress: Progress) -> Verdi
     finally:
         target.close()
     return verdict
+
+
+def _advice(source: Source, target: Target) -> str:
+    from_there = source.address.template if isinstance(source, Live) else str(source)
+    where = target.address.template
+    if not target.is_respq:
+        return f"respq migrate back {where} -u {from_there} --replace"
+    over, owner = target.mark(OVER), target.mark(OWNER)
+    if over is not None and over["source"] == str(source):
+        return "nothing: the target was cut over from this source and goes on by itself"
+    is_its = owner is not None and owner["source"] == str(source)
+    return f"respq migrate run {from_there} -u {where}{' --replace' if is_its else ''}"
 
 
 class Check:
