@@ -8,13 +8,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import servers
 from tests.respclient import Client
-from tests.tools.commandline import Done, fill, masked, read, respq, start, url_of
+from tests.tools.commandline import (
+    Done,
+    environment_of,
+    fill,
+    masked,
+    read,
+    respq,
+    start,
+    url_of,
+)
+from tools import connection
 
 
 def test_ping(server: servers.Server, client: Client) -> None:
@@ -289,3 +301,40 @@ def test_help_comes_without_what_is_slow() -> None:
 def test_the_url_is_taken_from_flag_or_environment(server: servers.Server) -> None:
     assert respq(server, "ping").status == 0
     assert respq(None, "ping", "--url", url_of(server)).status == 0
+
+
+def test_a_batch_whose_reply_is_lost_is_not_added_again(
+    redis8: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_all = connection.Server.ask_all
+
+    def cut(self: connection.Server, commands: Sequence[Sequence[connection.Word]]) -> list[Any]:
+        ask_all(self, commands)
+        raise connection.unreachable(self.url, ConnectionError("cut"))
+
+    monkeypatch.setattr(connection.Server, "ask_all", cut)
+    done = respq(redis8, "add", "s", "-", typed='{"n": 1}\n{"n": 2}\n')
+    assert done.status == 1
+    with redis8.connect() as client:
+        assert client.call("XLEN", "s") == 2
+
+
+def test_a_line_does_not_wait_for_the_next(redis8: servers.Server) -> None:
+    with subprocess.Popen(
+        [servers.RESPQ, "add", "s", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment_of(redis8),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number in (1, 2):
+            process.stdin.write(f'{{"n": {number}}}\n')
+            process.stdin.flush()
+            entry_id = process.stdout.readline().strip()
+            with redis8.connect() as client:
+                ((found, fields),) = client.call("XRANGE", "s", entry_id, entry_id)
+            assert (found, fields) == (entry_id.encode(), [b"n", b"%d" % number])
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
