@@ -6,6 +6,7 @@ What is printed is the same on respq and on both versions of Redis, where nothin
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -45,13 +46,39 @@ def test_ping(server: servers.Server, client: Client) -> None:
 
 def test_nobody_there() -> None:
     port = servers.free_port()
-    done = respq(None, "ping", "-u", f"redis://:secret@127.0.0.1:{port}")
-    assert (done.status, done.out) == (1, "")
+    url = f"redis://:secret@127.0.0.1:{port}"
+    assert respq(None, "lag", "-u", url).status == 1
+    done = respq(None, "ping", "-u", url)
+    assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"Error: cannot talk to 127.0.0.1:{port}: ")
     assert done.err.endswith("Try: respq serve          starts a server\n")
     assert "secret" not in done.err
     done = respq(None, "ping", "-u", "nonsense://x")
     assert (done.status, done.out) == (2, "")
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REPLY_S_MAX", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel connects, nobody reads
+        where = f"127.0.0.1:{mute.getsockname()[1]}"
+        for command, status in (("ping", 2), ("lag", 1)):
+            done = respq(None, command, "-u", f"redis://{where}")
+            assert (done.status, done.out) == (status, "")
+            assert done.err.splitlines() == [
+                f"Error: cannot talk to {where}: it did not answer in time",
+                "Try: respq ping           again in a moment: is it stopped, or busy?",
+            ]
+
+
+def test_who_waits_for_entries_may_wait_longer() -> None:
+    read = ("XREADGROUP", "GROUP", "g", "ann", "BLOCK", 1500, "STREAMS", "s", ">")
+    forever = ("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
+    add = ("XADD", "s", "*", "BLOCK", 0)
+    assert connection.wait_s_max([read], 10.0) == 11.5
+    assert connection.wait_s_max([add, read], 10.0) == 11.5
+    assert connection.wait_s_max([add], 10.0) == 10.0
+    assert connection.wait_s_max([forever], 10.0) is None
+    assert connection.wait_s_max([read], None) is None
 
 
 def test_a_password_is_asked_for_and_taken(tmp_path: Path) -> None:
