@@ -3,7 +3,9 @@
 Rules: this module imports click alone, so that help comes at once; redis-py comes with the first
 connection. A command that talks to a server is made by ``talks_to_server``: it takes ``--url``
 (``RESPQ_URL``) and ``--json`` and is given a ``Server``. Whatever keeps it from being done is a
-``Trouble``: one line that says what, one that says what to try next, and exit code 1.
+``Trouble``: one line that says what, one that says what to try next, and exit code 1. A server that
+does not answer within ``REPLY_S_MAX`` (``?socket_timeout=SECONDS`` in the URL) counts as gone; what
+waits for entries may take so much longer than it asked to wait, and for ever if it asked for that.
 
 Replies are RESP2, raw: bytes, int, list and None, whatever the command.
 """
@@ -25,6 +27,7 @@ Command = Callable[..., Any]
 URL = "redis://127.0.0.1:6379"
 URL_VARIABLE = "RESPQ_URL"
 CONNECT_S_MAX = 5.0
+REPLY_S_MAX = 10.0
 
 # What to try after a refusal, by the first word of the error.
 AFTER_REFUSAL = {
@@ -66,7 +69,9 @@ class Refused(Trouble):
         super().__init__(text, try_next)
 
 
-def open_connection(url: str, protocol: int = 2, **options: Any) -> Connection:
+def open_connection(
+    url: str, protocol: int = 2, reply_s_max: float | None = None, **options: Any
+) -> Connection:
     """A connection as redis-py makes it, not connected yet. Raises UsageError for a bad URL.
 
     Errors that it reads keep the code at their beginning, which redis-py's own parser takes away.
@@ -85,7 +90,7 @@ def open_connection(url: str, protocol: int = 2, **options: Any) -> Connection:
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     kind = settings.pop("connection_class", Connection)
-    settings.setdefault("socket_timeout", None)  # a reader may wait for as long as it likes
+    settings.setdefault("socket_timeout", reply_s_max)
     made: Connection = kind(**settings, **options, protocol=protocol, parser_class=Parser)
     return made
 
@@ -107,7 +112,12 @@ def is_local(url: str) -> bool:
 
 def unreachable(url: str, error: Exception) -> Unreachable:
     """What to say where a server cannot be talked to."""
+    from redis.exceptions import TimeoutError as NoAnswer
+
     where = place(url)
+    if isinstance(error, NoAnswer):
+        said = f"cannot talk to {where}: it did not answer in time"
+        return Unreachable(said, "respq ping           again in a moment: is it stopped, or busy?")
     try_next = "respq ping -u redis://HOST:PORT"
     if is_local(url):
         try_next = "respq serve          starts a server"
@@ -125,7 +135,7 @@ class Server:
         self.url = url
         self.place = place(url)
         self._connection = open_connection(
-            url, client_name=name, socket_connect_timeout=CONNECT_S_MAX
+            url, 2, REPLY_S_MAX, client_name=name, socket_connect_timeout=CONNECT_S_MAX
         )
         self._about: dict[str, str] | None = None
 
@@ -143,6 +153,8 @@ class Server:
         connection: Any = self._connection
         replies: list[Any] = []
         try:
+            connection.connect()
+            connection._sock.settimeout(wait_s_max(commands, connection.socket_timeout))
             connection.send_packed_command(connection.pack_commands(commands))
             for _ in commands:
                 try:
@@ -203,6 +215,18 @@ class Server:
         """Its clock: milliseconds since 1970."""
         seconds, microseconds = self.ask("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def wait_s_max(commands: Sequence[Sequence[Word]], reply_s_max: float | None) -> float | None:
+    """How long the replies may be waited for: XREAD and XREADGROUP may BLOCK."""
+    blocked_ms = 0
+    for words in commands:
+        if words[0] in {"XREAD", "XREADGROUP"} and "BLOCK" in words:
+            block_ms = int(words[words.index("BLOCK") + 1])
+            if block_ms == 0:
+                return None
+            blocked_ms += block_ms
+    return None if reply_s_max is None else blocked_ms / 1000 + reply_s_max
 
 
 def info_fields(reply: bytes) -> dict[str, str]:

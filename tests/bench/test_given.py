@@ -63,6 +63,8 @@ def test_servers_that_cannot_be_measured(url: str) -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    done = measure(f"redis://127.0.0.1:{servers.free_port()}", "--rows", "ping")
-    assert done.exit_code == 1
-    assert "1 of 1 rows could not be measured" in done.stderr
+    port = servers.free_port()
+    done = measure(f"redis://127.0.0.1:{port}", "--rows", "ping,read-100,blocked")
+    assert (done.exit_code, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Error: 127.0.0.1:{port}: ")

@@ -12,7 +12,7 @@ import zstandard
 from tests import servers
 from tests.respclient import Client
 from tests.tools.commandline import fill, read, respq
-from tools.living import export, importing
+from tools.living import export, facts, importing
 
 
 def furnish(client: Client) -> None:
@@ -73,6 +73,7 @@ def test_there_and_back(
         "entries": 7,
         "skipped": 0,
         "groups": 3,
+        "groups_kept": 0,
         "pending": 3,
         "pending_lost": 0,
         "policies_lost": 0,
@@ -179,6 +180,13 @@ def test_released_entries_and_policies_go_along(respq: servers.Server, tmp_path:
         (b"{\n", "line 1: Expecting property name"),
         (b'{"stream": "s", "id": "x", "fields": {"a": "1"}}\n', "line 1: invalid literal"),
         (b'{"stream": "s", "id": "1-0", "fields": {}}\n', "line 1: an entry needs a field"),
+        (
+            (
+                b'{"stream": "s", "id": "2-0", "fields": {"a": "1"}}\n'
+                b'{"stream": "s", "id": "1-9", "fields": {"a": "1"}}\n'
+            ),
+            "line 2: 1-9 is out of order",
+        ),
         (b'{"stream": "s", "id": "1-0", "fields": {"a": "1"}}', "line 1 has no end: the file was"),
     ],
 )
@@ -211,3 +219,69 @@ def test_what_is_to_be_exported_must_be_said(redis7: servers.Server, tmp_path: P
     assert (done.status, list(tmp_path.iterdir())) == (1, [])
     done = respq(redis7, "export", "--all", "-o", str(tmp_path / "no" / "x"))
     assert done.err.startswith("Error: cannot write ")
+
+
+def test_what_a_group_has_done_since_stays_done(
+    server: servers.Server, client: Client, tmp_path: Path
+) -> None:
+    """An import that is run again may meet groups that work already."""
+    fill(client, "s", 3, "g")
+    read(client, "s", "g", "ann", 2)
+    client.call("XGROUP", "CREATE", "s", "later", "$")
+    file = tmp_path / "s.jsonl"
+    respq(server, "export", "s", "-o", str(file))
+    read(client, "s", "g", "bob", 1)
+    assert client.call("XACK", "s", "g", "1-0", "3-0") == 2
+    client.call("XGROUP", "DESTROY", "s", "later")
+    before = state(client, "s")
+    for options in (("--dry-run",), ()):
+        done = respq(server, "import", "--resume", *options, str(file))
+        assert done.err.splitlines()[-1] == (
+            "1 groups were there already: left alone, with what they have pending"
+        )
+        found = state(client, "s")
+        assert {name: found[name] for name in before} == before
+    assert found.keys() - before.keys() == {"b'later'"}
+
+
+def test_streams_expire_when_they_did(
+    server: servers.Server, client: Client, tmp_path: Path
+) -> None:
+    fill(client, "s", 1, "g")
+    at_ms = 4_000_000_000_123
+    assert client.call("PEXPIREAT", "s", at_ms) == 1
+    file = tmp_path / "s.jsonl"
+    respq(server, "export", "s", "-o", str(file))
+    client.call("DEL", "s")
+    assert respq(server, "import", str(file)).status == 0
+    assert client.call("PEXPIRETIME", "s") == at_ms
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[1]["head"]["expires_ms"] = 1_000  # is over: nothing comes to life for good
+    client.call("DEL", "s")
+    typed = "".join(f"{json.dumps(line)}\n" for line in lines)
+    assert respq(server, "import", typed=typed).status == 0
+    assert client.call("EXISTS", "s") == 0
+
+
+def test_a_stream_is_exported_as_it_is_when_its_turn_comes(
+    redis8: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = []
+    read_streams = facts.read_streams
+
+    def turn(server: Any, names: Any) -> Any:
+        turns.append(names)
+        if names == [b"b"]:
+            with redis8.connect() as other:
+                fill(other, "b", 0)
+                other.call("XADD", "b", "9-0", "n", 9)
+                other.call("DEL", "c")
+        return read_streams(server, names)
+
+    monkeypatch.setattr(export, "read_streams", turn)
+    with redis8.connect() as client:
+        for name in "abc":
+            fill(client, name, 1)
+    done = respq(redis8, "export", "--all", "--no-groups", "-o", str(tmp_path / "all.jsonl"))
+    assert done == (0, "", "exported 3 entries of 2 streams\n")
+    assert turns == [[b"a"], [b"b"], [b"c"]]

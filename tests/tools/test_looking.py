@@ -6,15 +6,28 @@ What is printed is the same on respq and on both versions of Redis, where nothin
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import servers
 from tests.respclient import Client
-from tests.tools.commandline import Done, fill, masked, read, respq, start, url_of
+from tests.tools.commandline import (
+    Done,
+    environment_of,
+    fill,
+    masked,
+    read,
+    respq,
+    start,
+    url_of,
+)
+from tools import connection
 
 
 def test_ping(server: servers.Server, client: Client) -> None:
@@ -33,13 +46,39 @@ def test_ping(server: servers.Server, client: Client) -> None:
 
 def test_nobody_there() -> None:
     port = servers.free_port()
-    done = respq(None, "ping", "-u", f"redis://:secret@127.0.0.1:{port}")
-    assert (done.status, done.out) == (1, "")
+    url = f"redis://:secret@127.0.0.1:{port}"
+    assert respq(None, "lag", "-u", url).status == 1
+    done = respq(None, "ping", "-u", url)
+    assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"Error: cannot talk to 127.0.0.1:{port}: ")
     assert done.err.endswith("Try: respq serve          starts a server\n")
     assert "secret" not in done.err
     done = respq(None, "ping", "-u", "nonsense://x")
     assert (done.status, done.out) == (2, "")
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REPLY_S_MAX", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel connects, nobody reads
+        where = f"127.0.0.1:{mute.getsockname()[1]}"
+        for command, status in (("ping", 2), ("lag", 1)):
+            done = respq(None, command, "-u", f"redis://{where}")
+            assert (done.status, done.out) == (status, "")
+            assert done.err.splitlines() == [
+                f"Error: cannot talk to {where}: it did not answer in time",
+                "Try: respq ping           again in a moment: is it stopped, or busy?",
+            ]
+
+
+def test_who_waits_for_entries_may_wait_longer() -> None:
+    read = ("XREADGROUP", "GROUP", "g", "ann", "BLOCK", 1500, "STREAMS", "s", ">")
+    forever = ("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
+    add = ("XADD", "s", "*", "BLOCK", 0)
+    assert connection.wait_s_max([read], 10.0) == 11.5
+    assert connection.wait_s_max([add, read], 10.0) == 11.5
+    assert connection.wait_s_max([add], 10.0) == 10.0
+    assert connection.wait_s_max([forever], 10.0) is None
+    assert connection.wait_s_max([read], None) is None
 
 
 def test_a_password_is_asked_for_and_taken(tmp_path: Path) -> None:
@@ -289,3 +328,40 @@ def test_help_comes_without_what_is_slow() -> None:
 def test_the_url_is_taken_from_flag_or_environment(server: servers.Server) -> None:
     assert respq(server, "ping").status == 0
     assert respq(None, "ping", "--url", url_of(server)).status == 0
+
+
+def test_a_batch_whose_reply_is_lost_is_not_added_again(
+    redis8: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_all = connection.Server.ask_all
+
+    def cut(self: connection.Server, commands: Sequence[Sequence[connection.Word]]) -> list[Any]:
+        ask_all(self, commands)
+        raise connection.unreachable(self.url, ConnectionError("cut"))
+
+    monkeypatch.setattr(connection.Server, "ask_all", cut)
+    done = respq(redis8, "add", "s", "-", typed='{"n": 1}\n{"n": 2}\n')
+    assert done.status == 1
+    with redis8.connect() as client:
+        assert client.call("XLEN", "s") == 2
+
+
+def test_a_line_does_not_wait_for_the_next(redis8: servers.Server) -> None:
+    with subprocess.Popen(
+        [servers.RESPQ, "add", "s", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment_of(redis8),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number in (1, 2):
+            process.stdin.write(f'{{"n": {number}}}\n')
+            process.stdin.flush()
+            entry_id = process.stdout.readline().strip()
+            with redis8.connect() as client:
+                ((found, fields),) = client.call("XRANGE", "s", entry_id, entry_id)
+            assert (found, fields) == (entry_id.encode(), [b"n", b"%d" % number])
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0

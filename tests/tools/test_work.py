@@ -234,6 +234,32 @@ def test_whose_entry_was_taken_is_told(
     worker.until("done")
 
 
+def test_what_somebody_else_has_is_not_buried(
+    server: servers.Server, client: Client, work: Any, gate: Gate
+) -> None:
+    fill(client, "s", 1, "g")
+    words = ("--lease", "1h", "--max-deliveries", "1", "-c", "ann", "--")
+    worker = work(*words, "sh", "-c", f"{gate.wait}; exit 1")
+    worker.until("started")
+    client.call("XCLAIM", "s", "g", "bob", 0, "1-0")
+    gate.open()
+    lost = worker.event()
+    assert (lost["event"], lost["why"]) == ("lost", "somebody else has it now")
+    assert client.call("EXISTS", "s:dead") == 0
+    assert client.call("XPENDING", "s", "g", "-", "+", 9)[0][1] == b"bob"
+
+
+def test_what_cannot_be_buried_stays_pending(server: servers.Server, client: Client) -> None:
+    fill(client, "s", 1, "g")
+    client.call("SET", "s:dead", "no stream")
+    done = respq(
+        server, *("work", "s", "-g", "g", "--drain", "--max-deliveries", "1", "--", "false")
+    )
+    assert done.status == 1
+    assert "WRONGTYPE" in done.err
+    assert pending(client) == 1
+
+
 def test_a_stop_lets_children_finish(
     server: servers.Server, client: Client, work: Any, gate: Gate
 ) -> None:

@@ -119,12 +119,18 @@ def bench(
     from tools.bench.contender import ContenderError, installed_respq
     from tools.bench.contest import Programs, run
     from tools.bench.generator import LoadFailed
+    from tools.bench.given import Given
     from tools.bench.report import as_table, machine
     from tools.bench.rows import Row, Scale
     from tools.bench.table import WORK
 
     scale = Scale(rounds, seconds, entries, recovery_entries=recovery_entries)
     programs = Programs(redis if calibrate else respq or installed_respq(), redis, calibrate, given)
+    if given:
+        try:
+            Given(given).look()
+        except ContenderError as error:
+            raise click.ClickException(str(error)) from None
     progress = Console(stderr=True, highlight=False)
     outcomes: list[Outcome] = []
     failed = 0

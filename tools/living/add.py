@@ -1,12 +1,17 @@
-"""``respq add``: an entry from the command line, or many from standard input."""
+"""``respq add``: an entry from the command line, or many from standard input.
+
+Rules: what one read of standard input brings is sent before the next, so that no line waits for
+those after it. A batch is sent once: when the connection breaks, what of it was added is unknown,
+and the IDs that were printed are those that were.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Any
 
 import click
 
@@ -16,6 +21,8 @@ from tools.living.names import STREAM
 from tools.living.output import print_json
 
 BATCH = 500
+READ_BYTES = 1 << 16
+Entries = list[list[Pair]]
 
 
 def pair_of(written: str) -> Pair:
@@ -26,16 +33,33 @@ def pair_of(written: str) -> Pair:
     return name, value
 
 
-def typed_entries(lines: Iterable[bytes]) -> Iterator[list[Pair]]:
-    """The entries of an input, an object of JSON a line. Raises Trouble."""
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield fields_from_json(json.loads(line))
-            except ValueError as error:
-                raise Trouble(
-                    f"line {number}: {error}", """echo '{"sku": "A-17"}' | respq add orders -"""
-                ) from None
+def typed_entries(file: IO[bytes]) -> Iterator[Entries]:
+    """The entries of an input, an object of JSON a line, as they come in. Raises Trouble."""
+    rest, number = b"", 1
+    while chunk := file.read1(READ_BYTES):  # type: ignore[attr-defined]
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from _batches(whole, number)
+        number += len(whole)
+    yield from _batches([rest], number)
+
+
+def _batches(lines: Iterable[bytes], first: int) -> Iterator[Entries]:
+    """The entries of some lines; those before a bad one, too. Raises Trouble."""
+    batch: Entries = []
+    for number, line in enumerate(lines, first):
+        if not line.strip():
+            continue
+        try:
+            batch.append(fields_from_json(json.loads(line)))
+        except ValueError as error:
+            yield batch
+            raise Trouble(
+                f"line {number}: {error}", """echo '{"sku": "A-17"}' | respq add orders -"""
+            ) from None
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    yield batch
 
 
 @click.command(short_help="Add entries to a stream.")
@@ -62,27 +86,26 @@ def add(
     respq add orders --maxlen 100000 - < orders.jsonl
     """
     options: tuple[Word, ...] = () if maxlen is None else ("MAXLEN", "~", maxlen)
-    typed = fields == ("-",)
-    entries = typed_entries(sys.stdin.buffer) if typed else [[pair_of(each) for each in fields]]
-    batch: list[list[Word]] = []
+    batches: Iterable[Entries]
+    if fields == ("-",):
+        batches = typed_entries(sys.stdin.buffer)
+    else:
+        batches = [[[pair_of(each) for each in fields]]]
 
-    def send() -> None:
-        for reply in server.ask_all(batch):
+    def words(pairs: Sequence[Pair]) -> list[Word]:
+        return ["XADD", stream, *options, entry_id, *(part for pair in pairs for part in pair)]
+
+    for batch in batches:
+        if not batch:
+            continue
+        refused = None
+        for reply in server.ask_all([words(pairs) for pairs in batch]):
             if isinstance(reply, Refused):
-                raise reply
-            if in_json:
+                refused = refused or reply
+            elif in_json:
                 told: dict[str, Any] = {"stream": text(stream), "id": reply.decode()}
                 print_json(told)
             else:
                 click.echo(reply)
-        batch.clear()
-
-    try:
-        for pairs in entries:
-            flat = [part for pair in pairs for part in pair]
-            batch.append(["XADD", stream, *options, entry_id, *flat])
-            if len(batch) == BATCH:
-                send()
-    finally:
-        if batch:
-            send()
+        if refused is not None:
+            raise refused

@@ -2,7 +2,9 @@
 
 Rules: a stream is exported up to the ID that it had come to when its turn came, and its pending
 entries as they are when they are read. So where others go on writing, a stream's entries are all
-there up to that ID, but its groups may be a moment younger than its head.
+there up to that ID, but its groups may be a moment younger than its head. A stream that goes away
+before its turn is left out. The IDs by which a stream knows what was added to it before (IDMP) are
+not told by any command: they stay behind.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -21,10 +23,11 @@ from tools.living.facts import (
     GroupFacts,
     PendingFacts,
     StreamFacts,
+    or_none,
     read_consumers,
     read_groups,
     read_pending,
-    read_stream,
+    read_streams,
 )
 from tools.living.jsonl import Writer
 from tools.living.names import STREAM, stream_names
@@ -52,7 +55,8 @@ def export(
     streams: tuple[bytes, ...],
 ) -> None:
     """Write streams with their groups and pending entries as lines of JSON, for `respq import` and
-    for any program. With --json, what was written is told on standard error as JSON.
+    for any program. With --json, what was written is told on standard error as JSON. Idempotent IDs
+    (XADD IDMP) are not part of it.
 
     \b
     respq export orders | jq .fields
@@ -61,42 +65,56 @@ def export(
     if everything == bool(streams):
         raise click.UsageError("name streams, or say --all")
     names = list(streams) or stream_names(server)
-    heads = [read_stream(server, name) for name in names]
+    for name in streams:
+        server.ask(
+            "XINFO", "STREAM", name
+        )  # one that is not there is noticed before any is written
     compressed = zstd or (output is not None and output.suffix == ".zst")
     if compressed and output is None and sys.stdout.isatty():
         raise Trouble("zstd is nothing for a terminal", "respq export ... --zstd -o FILE")
     if output is None:
-        written = _write(server, heads, Writer(sys.stdout.buffer, compressed=compressed), no_groups)
+        written = _write(server, names, Writer(sys.stdout.buffer, compressed=compressed), no_groups)
     else:
         partial = output.with_name(output.name + ".partial")
         try:
             with partial.open("wb") as file:
-                written = _write(server, heads, Writer(file, compressed=compressed), no_groups)
+                written = _write(server, names, Writer(file, compressed=compressed), no_groups)
             partial.replace(output)
         except OSError as error:
             raise Trouble(f"cannot write {output}: {error.strerror}", "df -h") from None
-    streams_entries = f"{count(written)} entries of {count(len(names))} streams"
     if in_json:
-        print_json({"streams": len(names), "entries": written}, err=True)
+        print_json({"streams": written.streams, "entries": written.entries}, err=True)
     else:
-        say(f"exported {streams_entries}")
+        say(f"exported {count(written.entries)} entries of {count(written.streams)} streams")
 
 
-def _write(server: Server, heads: list[StreamFacts], writer: Writer, no_groups: bool) -> int:
-    """Write the streams; how many entries those were."""
-    written = 0
-    for head in heads:
+class Written(NamedTuple):
+    """How much an export has written."""
+
+    streams: int
+    entries: int
+
+
+def _write(server: Server, names: list[bytes], writer: Writer, no_groups: bool) -> Written:
+    """Write the streams that are still there when their turn comes."""
+    streams = entries = 0
+    for name in names:
+        found = read_streams(server, [name])
+        if not found:
+            continue
+        (head,) = found
+        streams += 1
         groups = [] if no_groups else read_groups(server, [head.name])
         for page in _entries(server, head):
-            written += len(page)
+            entries += len(page)
             writer.write(page)
-        writer.write([_head(head)])
+        writer.write([_head(server, head)])
         for group in groups:
             writer.write([_group(server, group)])
             for page in _pending(server, group, head.last_id):
                 writer.write(page)
     writer.close()
-    return written
+    return Written(streams, entries)
 
 
 def _entries(server: Server, head: StreamFacts) -> Iterator[Lines]:
@@ -114,15 +132,17 @@ def _entries(server: Server, head: StreamFacts) -> Iterator[Lines]:
         start = f"({entries[-1].id}"
 
 
-def _head(head: StreamFacts) -> dict[str, Any]:
-    return {
-        "stream": as_item(head.name),
-        "head": {
-            "last_id": head.last_id,
-            "entries_added": head.entries_added,
-            "max_deleted_id": head.max_deleted_id,
-        },
+def _head(server: Server, head: StreamFacts) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "last_id": head.last_id,
+        "entries_added": head.entries_added,
+        "max_deleted_id": head.max_deleted_id,
     }
+    if head.expires_ms is not None:
+        # Redis 6 tells the time that is left alone.
+        (at_ms,) = server.ask_all([("PEXPIRETIME", head.name)])
+        told["expires_ms"] = or_none(at_ms) or server.now_ms() + head.expires_ms
+    return {"stream": as_item(head.name), "head": told}
 
 
 def _group(server: Server, group: GroupFacts) -> dict[str, Any]:

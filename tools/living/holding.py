@@ -17,10 +17,19 @@ import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tools.connection import Refused, Server, Word
+from tools.connection import Server, Word
 from tools.living.entries import Entry, entry_of
 
 CLAIM_LEVEL = (8, 4)
+# What is not written is not acknowledged: XADD comes first, and its error ends the script.
+BURY = """
+local rows = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
+if not rows[1] or rows[1][2] ~= ARGV[2] then
+    return 0
+end
+redis.call('XADD', KEYS[2], '*', unpack(ARGV, 4))
+return redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+"""
 LATE_MS = 2  # clocks count whole milliseconds
 
 
@@ -136,29 +145,23 @@ class Holding:
         """Acknowledge an entry."""
         self._server.ask("XACK", *self._where, entry_id)
 
-    def bury(self, dead: bytes, delivery: Delivery, why: str) -> None:
-        """Move an entry to another stream and acknowledge it, in one transaction."""
-        flat: list[Word] = [part for pair in delivery.entry.pairs for part in pair]
-        notes: dict[str, Word] = {
-            "respq-stream": self._post.stream,
-            "respq-group": self._post.group,
-            "respq-id": delivery.entry.id,
-            "respq-deliveries": delivery.deliveries,
-            "respq-why": why,
+    def bury(self, dead: bytes, delivery: Delivery, why: str) -> bool:
+        """Move an entry to another stream and acknowledge it, in one step that asks whether it is
+        still ours; False, and nothing is done, if it is not. Raises Refused, also for an entry of
+        thousands of fields, which are more than a script can hand on.
+        """
+        notes: dict[bytes, Word] = {
+            b"respq-stream": self._post.stream,
+            b"respq-group": self._post.group,
+            b"respq-id": delivery.entry.id,
+            b"respq-deliveries": delivery.deliveries,
+            b"respq-why": why,
         }
-        for name, value in notes.items():
-            flat += [name, value]
-        replies = self._server.ask_all(
-            [
-                ("MULTI",),
-                ("XADD", dead, "*", *flat),
-                ("XACK", *self._where, delivery.entry.id),
-                ("EXEC",),
-            ]
-        )
-        for reply in replies:
-            if isinstance(reply, Refused):
-                raise reply
+        flat: list[Word] = [part for pair in delivery.entry.pairs for part in pair]
+        flat += [part for note in notes.items() for part in note]
+        who = (self._post.group, self._post.consumer, delivery.entry.id)
+        reply = self._server.ask("EVAL", BURY, 2, self._post.stream, dead, *who, *flat)
+        return bool(reply)
 
     def leave(self) -> bool:
         """Remove our consumer, unless it has something pending; whether it is gone."""

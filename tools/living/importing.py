@@ -1,9 +1,12 @@
 """``respq import``: streams from lines of JSON, as ``export`` writes them or as anybody does.
 
 Rules: entries come under their own IDs. A stream that has entries is refused, or with ``--resume``
-gets those above its last ID, so that an import that was interrupted is simply run again. Then its
-head, its groups and what they have pending, where the file tells them. What cannot be carried over
-is counted and said: pending entries whose entry is gone; what Redis does not know.
+gets those above the last ID that it had when the import began, so that an import that was
+interrupted is simply run again. Then its head, its groups and what they have pending, where the
+file tells them, and when everything is there its time to live. A file whose entries are out of
+order is refused where they are. With ``--resume`` a group that is there is left alone, with what
+it has pending: it may have gone on since. What is left out is counted and said: such groups;
+pending entries whose entry is gone; what Redis does not know.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Account:
     entries: int = 0
     skipped: int = 0  # were there already
     groups: int = 0
+    groups_kept: int = 0  # were there already, and were left alone
     pending: int = 0
     pending_lost: int = 0  # their entries are gone
     policies_lost: int = 0  # idle timeouts that the server does not know
@@ -47,6 +51,9 @@ class Account:
         said = [f"imported {entries}, {groups}"]
         if self.skipped:
             said.append(f"{count(self.skipped)} entries were there already")
+        if self.groups_kept:
+            kept = f"{count(self.groups_kept)} groups were there already"
+            said.append(f"{kept}: left alone, with what they have pending")
         if self.pending_lost:
             said.append(f"{count(self.pending_lost)} were pending whose entries are gone: left out")
         if self.policies_lost:
@@ -62,7 +69,10 @@ class Import:
     resume: bool
     dry_run: bool
     account: Account = field(default_factory=Account)
-    _last: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    _begun: dict[bytes, tuple[int, int]] = field(default_factory=dict)  # last IDs at the beginning
+    _sent: dict[bytes, tuple[int, int]] = field(default_factory=dict)  # last IDs of the file so far
+    _kept: set[tuple[bytes, bytes]] = field(default_factory=set)  # groups that were there
+    _expires_ms: dict[bytes, int] = field(default_factory=dict)
     _batch: list[tuple[Sequence[Word], Taken]] = field(default_factory=list)
 
     def take(self, number: int, line: dict[str, Any]) -> None:
@@ -88,19 +98,23 @@ class Import:
 
     def _meet(self, stream: bytes) -> None:
         """A line of a stream; the first looks whether it may be written. Raises Trouble."""
-        if stream in self._last:
+        if stream in self._begun:
             return
         self.flush()
         self.account.streams += 1
-        (reply,) = self.server.ask_all([("XINFO", "STREAM", stream)])
-        self._last[stream] = (0, 0)
+        reply, groups = self.server.ask_all(
+            [("XINFO", "STREAM", stream), ("XINFO", "GROUPS", stream)]
+        )
+        self._begun[stream] = self._sent[stream] = (0, 0)
         if isinstance(reply, Refused):
             if reply.code == "WRONGTYPE":
                 raise reply
             return
         told = dict(zip(reply[::2], reply[1::2], strict=True))
-        self._last[stream] = id_key(told[b"last-generated-id"].decode())
-        if not self.resume and self._last[stream] != (0, 0):
+        self._begun[stream] = id_key(told[b"last-generated-id"].decode())
+        if self.resume and not isinstance(groups, Refused):
+            self._kept.update((stream, group[1]) for group in groups)
+        if not self.resume and self._begun[stream] != (0, 0):
             raise Trouble(
                 f"there is a stream {text(stream)} already",
                 "respq import --resume ...     adds what lies above its last ID",
@@ -108,10 +122,13 @@ class Import:
 
     def _entry(self, stream: bytes, entry_id: str, pairs: list[tuple[bytes, bytes]]) -> None:
         self._meet(stream)
-        if id_key(entry_id) <= self._last[stream]:
+        key = id_key(entry_id)
+        if key <= self._sent[stream]:
+            raise ValueError(f"{entry_id} is out of order: IDs of a stream have to increase")
+        self._sent[stream] = key
+        if key <= self._begun[stream]:
             self.account.skipped += 1
             return
-        self._last[stream] = id_key(entry_id)
         flat = [part for pair in pairs for part in pair]
         self._send(("XADD", stream, entry_id, *flat), self._added)
 
@@ -122,8 +139,10 @@ class Import:
             # An empty stream: a group makes it, and leaves.
             self.server.ask("XGROUP", "CREATE", stream, "respq-import", "$", "MKSTREAM")
             self.server.ask("XGROUP", "DESTROY", stream, "respq-import")
-        if id_key(head["last_id"]) < self._last[stream]:
+        if id_key(head["last_id"]) < max(self._begun[stream], self._sent[stream]):
             return  # it has gone on since
+        if head.get("expires_ms") is not None:
+            self._expires_ms[stream] = int(head["expires_ms"])
         more: tuple[Word, ...] = ()
         if head.get("entries_added") is not None:
             more = ("ENTRIESADDED", head["entries_added"], "MAXDELETEDID", head["max_deleted_id"])
@@ -133,6 +152,9 @@ class Import:
         self._meet(stream)
         self.flush()
         name, last_id = as_bytes(group["name"]), group["last_delivered_id"]
+        if (stream, name) in self._kept:
+            self.account.groups_kept += 1
+            return
         read = group.get("entries_read")
         known: tuple[Word, ...] = () if read is None else ("ENTRIESREAD", read)
         if not self.dry_run:
@@ -154,6 +176,8 @@ class Import:
 
     def _pending(self, stream: bytes, group: bytes, row: dict[str, Any]) -> None:
         deliveries, entry_id = row["deliveries"], row["id"]
+        if (stream, group) in self._kept:
+            return
         if row["consumer"] is None and self._can_release:
             release = ("XNACK", stream, group, "FAIL", "IDS", 1, entry_id)
             self._send((*release, "RETRYCOUNT", deliveries, "FORCE"), self._claimed)
@@ -185,6 +209,12 @@ class Import:
         if len(self._batch) == BATCH:
             self.flush()
 
+    def finish(self) -> None:
+        """Send what waits; then streams may begin to expire. Raises Refused."""
+        for stream, at_ms in self._expires_ms.items():
+            self._send(("PEXPIREAT", stream, at_ms))
+        self.flush()
+
     def flush(self) -> None:
         """Send what waits. Raises Refused."""
         batch, self._batch = self._batch, []
@@ -204,7 +234,8 @@ class Import:
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def import_(server: Server, in_json: bool, resume: bool, dry_run: bool, file: Path | None) -> None:
     """Read streams from FILE or standard input, as `respq export` writes them: entries keep their
-    IDs, groups their cursors, pending entries their consumer, time and count.
+    IDs, groups their cursors, pending entries their consumer, time and count. Streams expire when
+    they did there. With --resume, groups that are there are left alone.
 
     \b
     respq import streams.jsonl.zst
@@ -218,7 +249,7 @@ def import_(server: Server, in_json: bool, resume: bool, dry_run: bool, file: Pa
     with source:
         for number, line in read_lines(source):
             work.take(number, line)
-        work.flush()
+        work.finish()
     if in_json:
         print_json(vars(work.account) | {"dry_run": dry_run})
         return

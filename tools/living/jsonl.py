@@ -2,7 +2,8 @@
 
     file  := line*                          lines of one stream stand together, in this order:
     line  := {"stream", "id", "fields"}                               its entries (entries.py)
-           | {"stream", "head": {"last_id", "entries_added", "max_deleted_id"}}
+           | {"stream", "head": {"last_id", "entries_added", "max_deleted_id",
+                                 "expires_ms"}}             the last where the stream expires: when
            | {"stream", "group": {"name", "last_delivered_id", "entries_read", "idle_timeout_ms",
                                   "consumers": [{"name", "seen_ms", "active_ms"}...]}}
            | {"stream", "group": name, "pending": {"id", "consumer", "delivered_ms",

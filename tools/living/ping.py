@@ -6,7 +6,7 @@ import time
 
 import click
 
-from tools.connection import Refused, Server, talks_to_server
+from tools.connection import Refused, Server, Unreachable, talks_to_server
 from tools.living.names import stream_names
 from tools.living.output import print_json
 from tools.living.units import count
@@ -14,16 +14,26 @@ from tools.living.units import count
 STREAMS_COUNTED_MAX = 1000
 
 
+class NobodyThere(Unreachable):
+    """The answer that ``ping`` was asked for."""
+
+    exit_code = 2
+
+
 @click.command(short_help="Ask whether the server is there.")
 @talks_to_server
 def ping(server: Server, in_json: bool) -> None:
-    """Ask whether the server is there: which it is, and how long it takes to answer.
+    """Ask whether the server is there: which it is, and how long it takes to answer. The exit code
+    is 2 if it cannot be talked to.
 
     \b
     respq ping
     respq ping -u redis://:password@example.org:6380
     """
-    server.ask("PING")  # connects
+    try:
+        server.ask("PING")  # connects
+    except Unreachable as error:
+        raise NobodyThere(error.message, error.try_next) from None
     began = time.perf_counter()
     server.ask("PING")
     took_ms = (time.perf_counter() - began) * 1000

@@ -267,8 +267,11 @@ class _Slot:
         self._report("failed", delivery, took_ms, code, delay_ms if ours else None, why)
 
     def _bury(self, delivery: Delivery, why: str, took_ms: int | None, code: int | None) -> None:
-        self._patiently(lambda: self._holding.bury(self._job.dead, delivery, why))
-        self._report("buried", delivery, took_ms, code, why=why)
+        ours = self._patiently(lambda: self._holding.bury(self._job.dead, delivery, why))
+        if ours:
+            self._report("buried", delivery, took_ms, code, why=why)
+        else:
+            self._report("lost", delivery, took_ms, code, why="somebody else has it now")
 
     def _give_back(self, delivery: Delivery, took_ms: int) -> None:
         self._holding.release(delivery.entry.id)
