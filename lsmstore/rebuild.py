@@ -50,6 +50,8 @@ class Rebuilt(NamedTuple):
     """Row files that cannot be opened and were not replaced."""
     segments: list[int]
     """Segments likewise."""
+    replaced: frozenset[int]
+    """Files that merges have put into those of ``version``."""
 
 
 def rebuild(fs: FileSystem, path: str) -> Rebuilt:
@@ -95,12 +97,20 @@ def rebuild(fs: FileSystem, path: str) -> Rebuilt:
         if known_file is not None
         for number in known_file.origin.inputs
     }
+    merged = {
+        number
+        for known_file in (*rows, *segments)
+        if known_file is not None
+        and (known_file.number in version.row_files or known_file.number in version.segments)
+        for number in known_file.origin.inputs
+    }
     open_rows = {row.number for row in rows if row is not None}
     open_segments = {segment.number for segment in segments if segment is not None}
     return Rebuilt(
         version,
         sorted(set(all_rows) - open_rows - replaced),
         sorted(set(all_segments) - open_segments - replaced),
+        frozenset(merged),
     )
 
 

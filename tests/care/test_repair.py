@@ -462,6 +462,26 @@ def test_a_plan_is_shown_of_what_cannot_be_written(
     assert contents(path) == before
 
 
+def test_a_manifest_that_lost_its_last_merge_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    node = on_disk(path)
+    fill(node, rounds=6)
+    for round_ in range(4):
+        node.flush()
+        node.run()
+        node.call("XADD", "orders", f"{50 + round_}-1", "f", "v")
+    node.flush()
+    node.run()
+    before = dump(node)
+    node.close()
+    (manifest,) = path.glob("MANIFEST-*")
+    os.truncate(manifest, manifest.stat().st_size - 60)  # an edit and its marker
+    account, again = repaired(path)
+    assert account["losses"] == []
+    assert difference(before, dump(again)) == ""
+    again.close()
+
+
 def test_a_store_that_is_open_is_left_alone(tmp_path: Path) -> None:
     node = on_disk(tmp_path / "data")
     node.call("SET", "k", "v")

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from cluster.slots import key_slot
 from lsmstore.dictfile import dictionary_path, write_dictionary
@@ -25,6 +25,7 @@ from lsmstore.fs import OsFS
 from lsmstore.health import Health
 from lsmstore.logfile import numbers
 from lsmstore.manifest import (
+    CURRENT,
     PREFIX,
     Manifest,
     manifest_name,
@@ -52,6 +53,8 @@ from streams.logread import added, records
 from streams.mending import Loss, Mender
 from streams.stream import HEADER
 from tools.care.verdict import Finding, Verdict, found, judge
+
+SETTLE_ROUNDS_MAX: Final = 4
 
 Id = tuple[int, int]
 
@@ -163,6 +166,7 @@ class Builder:
         self._mend()
         store = Store.open(self._fs, self._work, self._options)
         self.repair.losses += heal(store, self._gaps, key_slot)
+        self._settle()
         self._finish()
         self.repair.verdict = judge(self._fs, self._work, lambda _bytes: None)
         return self.repair
@@ -174,9 +178,17 @@ class Builder:
         fs, path = self._fs, self._path
         survey = survey_store(fs, path, self._progress)
         version = survey.version or Version()
-        if survey.version is None or survey.log.damage:  # a manifest may have lost its end
+        gone = self._gone(version)
+        if survey.version is None or survey.log.damage or gone:  # it may have lost its end
             rebuilt = rebuild(fs, path)
-            if survey.version is None or rebuilt.version.floor_lsn > version.floor_lsn:
+            merged = gone & rebuilt.replaced
+            if merged:
+                why = "it has lost its end: it names files that a merge has put into others"
+                survey.damage.append(Corruption(f"{path}/{CURRENT}", 0, why))
+            behind = rebuilt.version.floor_lsn > version.floor_lsn
+            if survey.version is None or behind or merged:
+                for number, content in version.dictionaries.items():
+                    rebuilt.version.dictionaries.setdefault(number, content)
                 version = rebuilt.version
                 survey = StoreSurvey(path, survey.damage + survey.log.damage)
                 if fs.exists(f"{path}/seg"):
@@ -193,6 +205,13 @@ class Builder:
         new.next_file = max([version.next_file, *[number + 1 for number in taken]])
         new.dictionaries = dict(version.dictionaries)
         return survey, version
+
+    def _gone(self, version: Version) -> set[int]:
+        """Numbers of files that a state names and that are not there."""
+        directory = f"{self._path}/seg"
+        paths = {number: segment_path(directory, number) for number in version.segments}
+        paths |= {number: row_path(directory, number) for number in version.row_files}
+        return {number for number, path in paths.items() if not self._fs.exists(path)}
 
     def _take_unreadable(
         self, survey: StoreSurvey, version: Version, rows: list[int], segments: list[int]
@@ -339,16 +358,37 @@ class Builder:
 
     def _mend(self) -> None:
         """Make rows and segments fit each other."""
-        version = self._version
         view = StoreView.open(self._fs, self._work, self._options)
         mender = Mender(view, self._lost_rows, self._added, key_slot)
         mender.run()
         for _, value in view.scan_rows(b"S", b"T"):
             self._last_lsn = max(self._last_lsn, HEADER.unpack_from(value)[1])
         view.close()
-        self.repair.losses += mender.losses
         self._lost_ranges()
-        directory = f"{self._work}/seg"
+        self._gaps += mender.gaps
+        self._take_mended(mender, 2)
+
+    def _settle(self) -> None:
+        """Mend what the log has brought, until nothing is left that does not fit."""
+        fs, work = self._fs, self._work
+        for _ in range(SETTLE_ROUNDS_MAX):
+            view = StoreView.open(fs, work, self._options)
+            mender = Mender(view, (), {}, key_slot)
+            mender.run()
+            view.close()
+            if not mender.rows and not mender.gaps:
+                return
+            number = read_current(fs, work)
+            assert number is not None
+            self._version = read_manifest(fs, work, number)
+            self._take_mended(mender, number + 1)
+            store = Store.open(fs, work, self._options)
+            self.repair.losses += heal(store, mender.gaps, key_slot)
+
+    def _take_mended(self, mender: Mender, manifest: int) -> None:
+        """Files of what was mended, and a manifest that names them."""
+        version, directory = self._version, f"{self._work}/seg"
+        self.repair.losses += mender.losses
         interval = (version.floor_lsn, version.floor_lsn)
         if mender.rows:
             number = self._take_number()
@@ -369,9 +409,8 @@ class Builder:
             version.segments[number] = write_gaps(
                 self._fs, directory, number, version.floor_lsn, mender.gaps, self._options
             )
-            self._gaps += mender.gaps
         self._fs.fsync_dir(directory)
-        self._write_manifest(2)
+        self._write_manifest(manifest)
 
     def _lost_ranges(self) -> None:
         """Rows of which nothing is known any more."""
