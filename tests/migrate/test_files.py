@@ -259,3 +259,42 @@ def test_what_respq_export_wrote_is_a_source(target: Server, tmp_path: pathlib.P
         before, after = [re.sub(r"\b17\d{11}\b", "now", str(told)) for told in (before, after)]
         assert after == before
         assert migrate("verify", str(file), "-u", url(target)).code == 0
+
+
+def command(*words: str) -> bytes:
+    """As it stands in an append-only file."""
+    return b"*%d\r\n" % len(words) + b"".join(
+        b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()) for word in words
+    )
+
+
+def test_commands_of_a_file_replace_or_are_refused(target: Server, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "appendonly.aof"
+    file.write_bytes(
+        command("SELECT", "0")
+        + command("XADD", "s", "5-0", "f", "v")
+        + command("XADD", "s", "6-0", "f", "v")
+    )
+    with target.connect() as ours:
+        ours.call("FLUSHALL")
+        ours.call("XADD", "s", "1-0", "f", "other")
+        ours.call("SET", "mine", "stays")
+        done = migrate("run", str(file), "-u", url(target))
+        assert done.code == 3
+        assert "the target has another 's'" in done.err
+        assert ours.call("XLEN", "s") == 1
+        assert migrate("run", str(file), "-u", url(target), "--replace").code == 0
+        assert [id for id, _ in ours.call("XRANGE", "s", "-", "+")] == [b"5-0", b"6-0"]
+        assert ours.call("GET", "mine") == b"stays"
+
+
+def test_lines_of_json_replace(target: Server, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "streams.jsonl"
+    file.write_text('{"stream": "s", "id": "1-0", "fields": {"f": "v"}}\n')
+    with target.connect() as ours:
+        ours.call("FLUSHALL")
+        ours.call("XADD", "s", "1-0", "f", "other")
+        words = ["run", str(file), "-u", url(target)]
+        assert migrate(*words).code == 3  # it leaves the mark of this source there
+        assert migrate(*words, "--replace").code == 0
+        assert ours.call("XRANGE", "s", "-", "+") == [[b"1-0", [b"f", b"v"]]]

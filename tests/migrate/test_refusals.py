@@ -161,3 +161,75 @@ def test_a_target_whose_disk_is_full(mode: str, tmp_path: pathlib.Path) -> None:
         assert done.code == 0, done
         assert migrate("verify", url(source), "-u", url(target)).code == 0
         target.stop()
+
+
+@pytest.mark.parametrize("mode", ["follow", "scan"])
+def test_groups_of_a_target_are_not_taken_back(mode: str, tmp_path: pathlib.Path) -> None:
+    with (
+        servers.redis(tmp_path / "source", 8, *delay_none()) as source,
+        servers.respq(tmp_path / "target") as target,
+        source.connect() as theirs,
+        target.connect() as ours,
+    ):
+        for client in (theirs, ours):
+            client.call("XADD", "s", "1-0", "f", "v")
+            client.call("XGROUP", "CREATE", "s", "g", 0)
+        ours.call("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">")
+        words = ["run", url(source), "-u", url(target), "--mode", mode]
+        for _ in range(2):
+            one_line(migrate(*words), 3, "the target has another 's'", "group g")
+            assert ours.call("XPENDING", "s", "g")[0] == 1
+        ours.call("XGROUP", "SETID", "s", "g", 0, "ENTRIESREAD", 0)
+        ours.call("XGROUP", "DELCONSUMER", "s", "g", "c")
+        theirs.call("XGROUP", "SETID", "s", "g", 0, "ENTRIESREAD", 0)
+        assert migrate(*words).code == 0
+        # what is the same is the source's from now on: groups move on with it
+        theirs.call("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">")
+        ours.call("DEL", "respq:migrate:offset")
+        assert migrate(*words).code == 0
+        assert ours.call("XPENDING", "s", "g")[0] == 1
+
+
+def test_commands_do_not_touch_what_is_not_the_sources(tmp_path: pathlib.Path) -> None:
+    with (
+        servers.redis(tmp_path / "source", 8, *delay_none()) as source,
+        servers.respq(tmp_path / "target") as target,
+        source.connect() as theirs,
+        target.connect() as ours,
+    ):
+        theirs.call("SET", "a", "theirs")
+        ours.call("SET", "mine", "stays")
+        words = ["run", url(source), "-u", url(target)]
+        assert migrate(*words).code == 0
+        theirs.call("SET", "a", "mine")
+        assert migrate(*words).code == 0
+        for command in (["SET", "mine", "x"], ["RENAME", "a", "mine"], ["FLUSHALL"]):
+            theirs.call("SET", "a", "v")
+            theirs.call(*command)
+            one_line(migrate(*words), 3, "--replace")
+            assert ours.call("GET", "mine") == b"stays"
+            theirs.call("DEL", "mine")
+            ours.call("DEL", "respq:migrate:offset")  # a snapshot, which has it no more
+            assert migrate(*words).code == 0
+        theirs.call("SET", "mine", "x")
+        assert migrate(*words, "--replace").code == 0
+        assert ours.call("GET", "mine") == b"x"
+
+
+def test_what_was_damaged_at_the_target_is_repaired(tmp_path: pathlib.Path) -> None:
+    with (
+        servers.redis(tmp_path / "source", 8, *delay_none()) as source,
+        servers.respq(tmp_path / "target") as target,
+        source.connect() as theirs,
+        target.connect() as ours,
+    ):
+        for i in range(1, 10):
+            theirs.call("XADD", "s", f"{i}-0", "f", "v")
+        words = [url(source), "-u", url(target)]
+        assert migrate("run", *words).code == 0
+        ours.call("XDEL", "s", "5-0")
+        verdict = migrate("verify", *words)
+        assert verdict.code == 1
+        assert f"try: respq migrate run {' '.join(words)} --replace" in verdict.err
+        assert migrate("run", *words, "--replace").code == 0
+        assert migrate("verify", *words).code == 0

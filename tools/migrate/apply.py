@@ -17,7 +17,8 @@ import hiredis
 from streams.entrycheck import split_commands
 from tools.migrate.errors import Refused
 from tools.migrate.link import CommandError, encode
-from tools.migrate.loader import Loader
+from tools.migrate.loader import REPLACE_HINT as HINT
+from tools.migrate.loader import Loader, Place, differs
 from tools.migrate.progress import Progress
 from tools.migrate.psync import Offset
 from tools.migrate.target import FULL, OWN_KEY, Counts, Target, failure, mark_words
@@ -38,6 +39,8 @@ STORES: Final = frozenset(
 OF_STRINGS: Final = frozenset(b"SETBIT BITFIELD BITOP PFADD PFMERGE PFDEBUG".split())
 """Commands that change a string."""
 OVERWRITE: Final = frozenset((b"RENAME", b"RESTORE", b"COPY"))
+SECOND: Final = frozenset((b"RENAME", b"RENAMENX", b"COPY", b"XGROUP", b"BITOP"))
+"""Commands whose second word is a key, too."""
 CLEARS: Final = frozenset((b"SWAPDB", b"FLUSHALL", b"FLUSHDB"))
 LIVES: Final = frozenset(
     b"PEXPIREAT PERSIST DEL UNLINK SET RENAME COPY MOVE RESTORE FLUSHALL FLUSHDB SWAPDB".split()
@@ -129,6 +132,8 @@ class Applier:
             self._before = len(self._batch), self.offset.offset
         elif name == b"EXEC":
             self.in_multi = False
+        elif self._loader.policy.foreign and self._looks_at_foreign(data[start:stop], name):
+            self._one(data, start, stop, name, key)
         elif name not in self.target.commands:
             self._cannot(data[start:stop], name, key)
         elif self.catching_up and name in LIVES and self._holds(data[start:stop], name, key):
@@ -139,6 +144,30 @@ class Applier:
             self._push(data[start:stop], name, key)
             if name in CLEARS:
                 self._after_clearing(data[start:stop], name)
+
+    def _looks_at_foreign(self, command: bytes, name: bytes) -> bool:
+        """Refuse what changes keys of somebody else, or delete them; whether some were deleted."""
+        if name not in self.target.commands and name not in STORES:
+            return False
+        policy = self._loader.policy
+        if name in CLEARS:
+            if not policy.replace:
+                raise Refused(f"{name.decode()} of the source: the target has others' keys", HINT)
+            policy.foreign.clear()
+            return False
+        found = False
+        for db, key in keys_of(words_of(command), name, self._db):
+            if not policy.is_foreign(db, key):
+                continue
+            if policy.replace:
+                self._push(encode(["SELECT", db]), b"SELECT", b"")
+                self._push(encode(["DEL", key]), b"DEL", key)
+                self._push(encode(["SELECT", self._db]), b"SELECT", b"")
+            elif self.target.call(db, "EXISTS", key):
+                raise differs(db, key, f"the source changes it, too ({name.decode()})")
+            policy.adopt(db, key)
+            found = True
+        return found
 
     def _push(self, command: bytes, name: bytes, key: bytes) -> None:
         if not self._batch and name != b"SELECT":
@@ -267,6 +296,25 @@ class Applier:
                 continue  # about a key of a type that was not carried
             line = f"{name.decode()} {name_of(key)}: {text}"
             self.counts.refused[line] = self.counts.refused.get(line, 0) + 1
+
+
+def keys_of(words: list[bytes], name: bytes, db: int) -> list[Place]:
+    """The keys that a command names, with their databases."""
+    if name in (b"DEL", b"UNLINK", b"PFMERGE"):
+        return [(db, word) for word in words[1:]]
+    if name in (b"MSET", b"MSETNX"):
+        return [(db, word) for word in words[1::2]]
+    if name == b"MOVE":
+        return [(db, words[1]), (int(words[2]), words[1])]
+    if name == b"COPY" and len(words) > DB_AT and words[DB_AT - 1].upper() == b"DB":
+        return [(db, words[1]), (int(words[DB_AT]), words[2])]
+    found = words[1:2]
+    if name in SECOND:
+        found = words[1:3]
+    elif name in STORES:
+        at = next((i for i, w in enumerate(words) if i > 1 and w.upper() == b"STORE"), 0)
+        found = words[at + 1 : at + 2]
+    return [(db, word) for word in found]
 
 
 MULTI: Final = encode(["MULTI"])

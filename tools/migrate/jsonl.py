@@ -49,7 +49,19 @@ class Told:
 
 
 def load_jsonl(path: Path, loader: Loader) -> None:
-    """Load a file, compressed or not. Raises MigrateError."""
+    """Load a file, compressed or not; once more where some has to be made anew.
+
+    Raises MigrateError.
+    """
+    _load(path, loader)
+    if loader.conflicts:
+        loader.policy.remake |= loader.conflicts
+        loader.conflicts.clear()
+        _load(path, loader)
+    loader.set_lives()
+
+
+def _load(path: Path, loader: Loader) -> None:
     try:
         with path.open("rb") as file:
             for place, lines in groupby(read_lines(file), key=lambda one: _place(path, *one)):
@@ -59,9 +71,6 @@ def load_jsonl(path: Path, loader: Loader) -> None:
     except Trouble as trouble:
         raise Refused(f"{path}: {trouble.message}", trouble.try_next) from None
     loader.target.settle()
-    if loader.conflicts:
-        raise Refused(f"the target has other streams than {path}", "--replace")
-    loader.set_lives()
 
 
 def _place(path: Path, number: int, line: dict[str, Any]) -> tuple[int, bool, bytes]:

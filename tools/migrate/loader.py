@@ -10,20 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+
+import xxhash
 
 from streams.entrycheck import whole_entries
 from streams.rdb.file import OtherValue, RdbFile, StreamValue, StringValue
 from streams.rdb.heads import StreamHead
 from streams.rdb.headwriter import head_payload
 from streams.rdb.rows import Node
+from tools.migrate.compare import Excuses, group_differences
 from tools.migrate.errors import Conflict, Refused
+from tools.migrate.heads import read_payload
 from tools.migrate.link import CommandError
 from tools.migrate.progress import Progress
 from tools.migrate.proof import Proof, target_end
 from tools.migrate.target import OWN_KEY, Counts, Target
 from tools.migrate.wire import ID, id_text, name_of
 
+FOREIGN: Final = b":foreign"
+"""The mark that names the keys which are not the source's."""
 REPLACE_HINT: Final = "--replace, if the target may be overwritten"
 Place = tuple[int, bytes]
 
@@ -44,6 +50,26 @@ class Policy:
     """All that the target has came from this source."""
     remake: set[Place] = field(default_factory=set)
     """Keys to be deleted before they are loaded."""
+    foreign: set[int] = field(default_factory=set)
+    """Hashes of keys that the target had and that were not proven to be the source's since."""
+
+    def is_foreign(self, db: int, key: bytes) -> bool:
+        """Whether a key of the target is somebody else's."""
+        return bool(self.foreign) and place_hash(db, key) in self.foreign
+
+    def adopt(self, db: int, key: bytes) -> None:
+        """A key is the source's from now on."""
+        if self.foreign:
+            self.foreign.discard(place_hash(db, key))
+
+    def mark(self) -> dict[str, Any]:
+        """What is remembered of it in the target."""
+        return {"keys": sorted(self.foreign)}
+
+
+def place_hash(db: int, key: bytes) -> int:
+    """What a key is remembered by."""
+    return xxhash.xxh3_64_intdigest(b"%d:%b" % (db, key))
 
 
 class Loader:
@@ -80,6 +106,7 @@ class Loader:
         if file.functions:
             self.counts.add_other("function library", b"%d of them" % file.functions)
         self.target.settle()
+        save_foreign(self.target, self.policy)
 
     def stream(
         self,
@@ -112,6 +139,7 @@ class Loader:
         target.select(db)
         self.progress.begin(key)
         proof = self._proof(db, key)
+        held = foreign_head(target, self.policy, db, key) if proof is not None else None
         after: ID | None = (0, 0) if proof is None else None
         for node in nodes:
             rest: Node | None = node
@@ -130,7 +158,11 @@ class Loader:
         if proof is not None:
             proof.end()
             self.counts.proven += proof.proven
-        target.push("XQ.LOADHEAD", key, head_payload(head()))
+        found = head()
+        if held is not None:
+            must_not_go_back(db, key, found, held)
+        self.policy.adopt(db, key)
+        target.push("XQ.LOADHEAD", key, head_payload(found))
         self.counts.streams += 1
         self._expire(db, key, expires_ms)
 
@@ -138,10 +170,11 @@ class Loader:
         """Load a string."""
         target = self.target
         target.select(db)
-        if not self.policy.fresh and not self.policy.replace and not self.policy.owned:
+        if self.policy.is_foreign(db, key) and not self.policy.replace:
             held = target.ask(db, "GET", key)
             if isinstance(held, CommandError) or held not in (None, value):
                 raise differs(db, key, "it holds something else")
+        self.policy.adopt(db, key)
         target.push("SET", key, value)
         self.counts.strings += 1
         self.progress.step(0, len(value))
@@ -205,6 +238,39 @@ def drop(target: Target, is_kept: Callable[[int, bytes], bool]) -> set[Place]:
             if cursor == b"0":
                 break
     return gone
+
+
+def foreign_head(target: Target, policy: Policy, db: int, key: bytes) -> StreamHead | None:
+    """The head of a stream of the target that must not be overwritten."""
+    if policy.replace or not policy.is_foreign(db, key):
+        return None
+    payload = target.ask(db, "XQ.HEAD", key)
+    return read_payload(payload) if isinstance(payload, bytes) else None
+
+
+def must_not_go_back(db: int, key: bytes, head: StreamHead, held: StreamHead) -> None:
+    """Hold the head that comes against the one that is there. Raises Refused."""
+    if (head.last_id, head.max_deleted_id, head.entries_added) == (
+        max(head.last_id, held.last_id),
+        max(head.max_deleted_id, held.max_deleted_id),
+        max(head.entries_added, held.entries_added),
+    ):
+        groups = {group.name: group for group in head.groups}
+        for group in held.groups:
+            if group.name not in groups:
+                raise differs(db, key, f"group {name_of(group.name)} is not in the source")
+            excuses = Excuses(times=True)  # which not every source tells
+            what = next(group_differences(groups[group.name], group, excuses), "")
+            if what:
+                raise differs(db, key, f"group {name_of(group.name)}: {what}")
+    else:
+        raise differs(db, key, "its counters are ahead of the source's")
+
+
+def save_foreign(target: Target, policy: Policy) -> None:
+    """Remember in the target which of its keys are somebody else's."""
+    if target.mark(FOREIGN) is not None:
+        target.put_mark(FOREIGN, policy.mark())
 
 
 def differs(db: int, key: bytes, what: str) -> Refused:

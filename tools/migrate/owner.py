@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from tools.migrate.errors import Refused
 from tools.migrate.link import NAME, Address, CommandError
-from tools.migrate.loader import Policy
+from tools.migrate.loader import FOREIGN, Policy, place_hash
 from tools.migrate.target import OWN_KEY, Target, mark_words
 
 OWNER: Final = b""
@@ -56,6 +56,8 @@ class Owned:
                 f"respq migrate run {source} -u {address}",
             )
         kind = str(held["kind"]) if held is not None and same else ""
+        # a file of commands that replaces has no point to go on from
+        replace = replace or (kind == REPLACE and mode == "file")
         if replace:  # all is to be proven, from the beginning
             for key in self.target.own_keys():
                 if key != OWN_KEY or not same:
@@ -73,7 +75,24 @@ class Owned:
             resumed=same and not replace,
             drops=same and not fresh and kind == EMPTY,
         )
+        if kind == STRICT or (replace and mode == "file"):
+            told = self.target.mark(FOREIGN) if same and not replace else None
+            self.policy.foreign |= set(told["keys"]) if told is not None else self._keys()
         self._take()
+
+    def _keys(self) -> set[int]:
+        """All that the target has."""
+        found: set[int] = set()
+        for db in self.target.dbs():
+            cursor = b"0"
+            while True:
+                cursor, keys = self.target.call(db, "SCAN", cursor, "COUNT", 1000)
+                found |= {place_hash(db, key) for key in keys if not key.startswith(OWN_KEY)}
+                if cursor == b"0":
+                    break
+        self.target.select(0)
+        self.target.settle()
+        return found
 
     def _refuse_others(self, held: dict[str, Any] | None) -> None:
         if held is None:
@@ -95,6 +114,8 @@ class Owned:
         self._refuse_others(self.target.mark(OWNER))
         link.call("MULTI")
         link.ask(*mark_words(OWNER, self.mark))
+        if self.policy.foreign:
+            link.ask(*mark_words(FOREIGN, self.policy.mark()))
         done = link.ask("EXEC")
         if done is None:
             raise Refused("another migrator began at the same moment", "wait for it")
@@ -104,7 +125,7 @@ class Owned:
     def drop_offsets(self) -> None:
         """Forget how far a replication stream was followed."""
         for key in self.target.own_keys():
-            if key != OWN_KEY:
+            if key not in (OWN_KEY, OWN_KEY + FOREIGN):
                 self.target.call(0, "DEL", key)
 
     def leave(self, *, is_cut_over: bool = False) -> None:

@@ -15,12 +15,20 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+from streams.rdb.heads import StreamHead
 from streams.rdb.headwriter import head_payload
 from tools.migrate.errors import Conflict, Differs
 from tools.migrate.follow import info
 from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment, pairs
 from tools.migrate.link import Address, CommandError, Link, Word
-from tools.migrate.loader import Place, Policy, differs
+from tools.migrate.loader import (
+    Place,
+    Policy,
+    differs,
+    foreign_head,
+    must_not_go_back,
+    save_foreign,
+)
 from tools.migrate.progress import Progress
 from tools.migrate.proof import DELETE_MAX, target_end
 from tools.migrate.target import OWN_KEY, Counts, Target, failure
@@ -73,6 +81,8 @@ class Scanner:
         self._exact = exact
         self._alone = alone
         self._ends: dict[Place, ID] = {}
+        self._held: dict[Place, StreamHead] = {}
+        """Heads of the target that must not be overwritten by others."""
         self._texts: dict[Place, tuple[Any, int]] = {}
         self._gentle = Gentle()
         self._size = PageSize(PAGE_ENTRIES)
@@ -102,6 +112,8 @@ class Scanner:
                     if kind not in (b"stream", b"string", b"none") and not self.passes:
                         self.counts.add_other(kind.decode(), key)
         self.target.settle()
+        if not self.passes:
+            save_foreign(self.target, self._policy)
         self.passes += 1
         if self._heads.torn and not self.paused:
             self.counts.note(TORN)
@@ -171,6 +183,9 @@ class Scanner:
         if kind != b"stream" or (self._policy.replace and not self._policy.owned):
             raise Conflict(db, key, f"it is a {kind.decode()}")
         last = target_end(self.target, db, key)
+        held = foreign_head(self.target, self._policy, db, key)
+        if held is not None:
+            self._held[db, key] = held
         if last != (0, 0):
             self._windows(db, key, last, delete=self._policy.owned)
         return last
@@ -262,6 +277,10 @@ class Scanner:
         payload = moment.payload or head_payload(moment.head)
         if self.passes and self._texts.get((db, key)) == (payload, moment.expires_ms):
             return
+        held = self._held.pop((db, key), None)
+        if held is not None:
+            must_not_go_back(db, key, moment.head, held)
+        self._policy.adopt(db, key)
         target.push("XQ.LOADHEAD", key, payload)
         if moment.payload is not None:
             for group in moment.head.groups:
@@ -299,10 +318,11 @@ class Scanner:
             if before is not None and before[0] == kept and abs(before[1] - expires_ms) < 5:
                 continue
             policy = self._policy
-            if before is None and not (policy.fresh or policy.owned or policy.replace):
+            if before is None and policy.is_foreign(db, key) and not policy.replace:
                 held = self.target.ask(db, "GET", key)
                 if isinstance(held, CommandError) or held not in (None, value):
                     raise differs(db, key, "it holds something else")
+            self._policy.adopt(db, key)
             self.target.select(db)
             self.target.push("SET", key, value)
             if expires_ms:
