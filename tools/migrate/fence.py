@@ -81,12 +81,13 @@ class Hold:
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
+        for link in self._links:
+            link.close()
 
     def end(self) -> None:
         """Nobody waits any longer."""
         self.stop()
         for link in self._links:
-            link.close()
             release(link.address)
 
 
