@@ -195,7 +195,7 @@ class SimClient:
         self.feed(encode([as_bytes(word) for word in words]))
 
     def feed(self, data: bytes) -> None:
-        if self.transport.reading:
+        if self.transport.reading and not self.transport.unread:  # nothing overtakes
             self.node.engine.kernel.feed(self.session, data)
         else:
             self.transport.unread += data
