@@ -17,9 +17,9 @@ from streams.rdb.heads import GroupHead, StreamHead
 from tools.migrate.errors import Refused
 from tools.migrate.follow import info
 from tools.migrate.heads import HeadReader, Moment
-from tools.migrate.link import Address, Link, Word
+from tools.migrate.link import Address, Link, Word, key_pages
 from tools.migrate.progress import Progress
-from tools.migrate.scan import KEYS, databases, entry_wire
+from tools.migrate.scan import databases, entry_wire
 from tools.migrate.source import Version
 from tools.migrate.target import OWN_KEY, Counts, Target
 from tools.migrate.wire import ID, PageSize, entries_in, id_text, name_of
@@ -71,14 +71,10 @@ class Back:
     def database(self, db: int) -> None:
         """Bring a database over."""
         self.target.select(db)
-        cursor = b"0"
-        while True:
-            cursor, keys = self.source.call("SCAN", cursor, "COUNT", KEYS)
+        for keys in key_pages(self.source.call):
             for key in keys:
                 if not key.startswith(OWN_KEY):
                     self._key(db, key)
-            if cursor == b"0":
-                return
 
     def _key(self, db: int, key: bytes) -> None:
         kind, expires_ms = self.source.pipeline([["TYPE", key], ["PEXPIRETIME", key]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -26,6 +26,8 @@ REPLY_TIMEOUT_S: Final = 60.0
 NAME: Final = "respq-migrate"
 SCHEMES: Final = ("redis", "rediss", "unix")
 MAX_PORT: Final = 65535
+KEYS: Final = 500
+"""What a page of SCAN is asked for."""
 
 
 OPEN: Final[WeakSet[socket.socket]] = WeakSet()
@@ -295,3 +297,13 @@ def as_error(reply: Any) -> Any:
             if isinstance(member, (hiredis.ReplyError, list)):
                 reply[i] = as_error(member)
     return reply
+
+
+def key_pages(call: Callable[..., Any], *options: Word) -> Iterator[list[bytes]]:
+    """The keys of a database, a page of SCAN each; one may come twice while others change."""
+    cursor: Any = b"0"
+    while True:
+        cursor, keys = call("SCAN", cursor, *options, "COUNT", KEYS)
+        yield keys
+        if cursor == b"0":
+            return

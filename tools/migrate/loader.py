@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import xxhash
@@ -22,7 +23,7 @@ from streams.rdb.rows import Node
 from tools.migrate.compare import Excuses, group_differences
 from tools.migrate.errors import Conflict, Refused
 from tools.migrate.heads import read_payload
-from tools.migrate.link import CommandError
+from tools.migrate.link import CommandError, key_pages
 from tools.migrate.progress import Progress
 from tools.migrate.proof import Proof, target_end
 from tools.migrate.target import OWN_KEY, Counts, Target
@@ -227,16 +228,12 @@ def drop(target: Target, is_kept: Callable[[int, bytes], bool]) -> set[Place]:
     """Delete the keys of the target that are not kept; which they were."""
     gone: set[Place] = set()
     for db in target.dbs():
-        cursor = b"0"
-        while True:
-            cursor, keys = target.call(db, "SCAN", cursor, "COUNT", 1000)
+        for keys in key_pages(partial(target.call, db)):
             for key in keys:
                 if not is_kept(db, key) and not (db == 0 and key.startswith(OWN_KEY)):
                     target.push("DEL", key)
                     gone.add((db, key))
             target.settle()
-            if cursor == b"0":
-                break
     return gone
 
 

@@ -9,11 +9,12 @@ overwritten or deleted there that differs, unless told to.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
 from tools.migrate.errors import Refused
-from tools.migrate.link import NAME, Address, CommandError
+from tools.migrate.link import NAME, Address, CommandError, key_pages
 from tools.migrate.loader import FOREIGN, Policy, place_hash
 from tools.migrate.target import OWN_KEY, Target, mark_words
 
@@ -84,12 +85,8 @@ class Owned:
         """All that the target has."""
         found: set[int] = set()
         for db in self.target.dbs():
-            cursor = b"0"
-            while True:
-                cursor, keys = self.target.call(db, "SCAN", cursor, "COUNT", 1000)
+            for keys in key_pages(partial(self.target.call, db)):
                 found |= {place_hash(db, key) for key in keys if not key.startswith(OWN_KEY)}
-                if cursor == b"0":
-                    break
         self.target.select(0)
         self.target.settle()
         return found

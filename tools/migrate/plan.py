@@ -13,8 +13,8 @@ from streams.rdb.reader import RdbError
 from tools.migrate import aof
 from tools.migrate.errors import MigrateError, Refused
 from tools.migrate.heads import pairs
-from tools.migrate.link import Address, CommandError, Link
-from tools.migrate.scan import KEYS, databases
+from tools.migrate.link import Address, CommandError, Link, key_pages
+from tools.migrate.scan import databases
 from tools.migrate.source import File, Source
 from tools.migrate.target import OWN_KEY, Target
 from tools.migrate.wire import name_of
@@ -79,10 +79,8 @@ def _look_at_server(address: Address, plan: dict[str, Any], *, alone: bool) -> N
     for db in databases(link):
         if alone:
             link.call("SELECT", db)
-        cursor = b"0"
-        while True:
-            cursor, keys = link.call("SCAN", cursor, "COUNT", KEYS)
-            keys = [key for key in keys if not key.startswith(OWN_KEY)]
+        for page in key_pages(link.call):
+            keys = [key for key in page if not key.startswith(OWN_KEY)]
             lives = link.pipeline([["PTTL", key] for key in keys])
             plan["expiring"] += sum(life >= 0 for life in lives)
             for kind, row in _rows(link, db, keys):
@@ -92,8 +90,6 @@ def _look_at_server(address: Address, plan: dict[str, Any], *, alone: bool) -> N
                     plan["strings"] += 1
                 elif kind != "none":
                     plan["others"][kind] = plan["others"].get(kind, 0) + 1
-            if cursor == b"0":
-                break
     link.close()
 
 

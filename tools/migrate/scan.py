@@ -20,7 +20,7 @@ from streams.rdb.headwriter import head_payload
 from tools.migrate.errors import Conflict, Differs
 from tools.migrate.follow import info
 from tools.migrate.heads import TAIL_ENTRIES, HeadReader, Moment, pairs
-from tools.migrate.link import Address, CommandError, Link, Word
+from tools.migrate.link import Address, CommandError, Link, Word, key_pages
 from tools.migrate.loader import (
     Place,
     Policy,
@@ -35,8 +35,8 @@ from tools.migrate.target import OWN_KEY, Counts, Target, failure
 from tools.migrate.wire import ID, PageSize, entries_in, id_text
 
 PAGE_ENTRIES: Final = 1000
+WATCHED_MAX: Final = 500  # streams that one blocking read waits for
 WINDOW_ENTRIES: Final = 1024
-KEYS: Final = 500
 TRIES_MAX: Final = 10
 ROWS_PER_S: Final = 300_000
 """Pending rows that are certainly read and loaded in a second."""
@@ -124,13 +124,9 @@ class Scanner:
             self.link.call("SELECT", db)
 
     def _keys(self) -> Iterator[list[bytes]]:
-        cursor = b"0"
-        while True:
-            cursor, keys = self.link.call("SCAN", cursor, "COUNT", KEYS)
+        for keys in key_pages(self.link.call):
             if keys:
                 yield [key for key in dict.fromkeys(keys) if not key.startswith(OWN_KEY)]
-            if cursor == b"0":
-                return
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────
 
@@ -335,7 +331,7 @@ class Scanner:
 
     def wait(self, seconds: float) -> None:
         """Wait for news of the streams of the source, as a reader that blocks."""
-        streams = [place for place in self._ends if place[0] == 0][:KEYS]
+        streams = [place for place in self._ends if place[0] == 0][:WATCHED_MAX]
         if not streams:
             time.sleep(seconds)
             return
@@ -368,9 +364,7 @@ def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> boo
         if alone:
             link.call("SELECT", db)
         target.select(db)
-        cursor = b"0"
-        while True:
-            cursor, keys = link.call("SCAN", cursor, "COUNT", KEYS)
+        for keys in key_pages(link.call):
             groups = link.pipeline([["XINFO", "GROUPS", key] for key in keys])
             for key, found in zip(keys, groups, strict=True):
                 if not found or isinstance(found, CommandError):
@@ -383,8 +377,6 @@ def true_heads(link: Link, target: Target, stop_s: float, *, alone: bool) -> boo
                 moment = heads.moment(key, None)
                 if moment is not None:
                     target.push("XQ.LOADHEAD", key, head_payload(moment.head))
-            if cursor == b"0":
-                break
     if alone:
         link.call("SELECT", 0)
     target.settle()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tools.migrate.errors import MigrateError, Refused
-from tools.migrate.link import Address, CommandError, Link, Word, encode
+from tools.migrate.link import Address, CommandError, Link, Word, encode, key_pages
 from tools.migrate.wire import name_of
 
 BUFFER_BYTES: Final = 1 << 18
@@ -203,12 +203,8 @@ class Target:
         """The keys of this tool in the target."""
         self.select(0)
         self.settle()
-        cursor, found = b"0", []
-        while True:
-            cursor, keys = self.link.call("SCAN", cursor, "MATCH", OWN_KEY + b"*", "COUNT", 1000)
-            found += keys
-            if cursor == b"0":
-                return sorted(set(found))
+        pages = key_pages(self.link.call, "MATCH", OWN_KEY + b"*")
+        return sorted({key for keys in pages for key in keys})
 
     # ── marks ────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +25,11 @@ from streams.rdb.reader import RdbError
 from tools.migrate.compare import WINDOW, Excuses, head_differences, window_difference
 from tools.migrate.errors import MigrateError, Refused, Unreachable
 from tools.migrate.heads import HeadReader, expiry, read_payload
-from tools.migrate.link import Address, CommandError, Link, parse_address
+from tools.migrate.link import Address, CommandError, Link, key_pages, parse_address
 from tools.migrate.move import Move
 from tools.migrate.owner import OVER, OWNER
 from tools.migrate.progress import Progress
-from tools.migrate.scan import KEYS, databases
+from tools.migrate.scan import databases
 from tools.migrate.source import File, Live, Source, open_source
 from tools.migrate.target import OWN_KEY, Target
 from tools.migrate.wire import ID, PAGE_BYTES, PageSize, entries_in, id_text, live_wire, name_of
@@ -166,14 +167,10 @@ class Check:
     def others(self) -> None:
         """Keys that only the target has."""
         for db in self.target.dbs():
-            cursor = b"0"
-            while True:
-                cursor, keys = self.target.call(db, "SCAN", cursor, "COUNT", 1000)
+            for keys in key_pages(partial(self.target.call, db)):
                 for key in keys:
                     if hash((db, key)) not in self.seen and not key.startswith(OWN_KEY):
                         self.tell(db, key, "the source does not have it")
-                if cursor == b"0":
-                    break
 
 
 # ── a server ─────────────────────────────────────────────────────────────────────────────────────
@@ -192,15 +189,11 @@ def verify_live(source: Live, target: Target, verdict: Verdict, progress: Progre
         for db in databases(link):
             if alone:
                 link.call("SELECT", db)
-            cursor = b"0"
-            while True:
-                cursor, keys = link.call("SCAN", cursor, "COUNT", KEYS)
+            for keys in key_pages(link.call):
                 kinds = link.pipeline([["TYPE", key] for key in keys])
                 for key, kind in zip(keys, kinds, strict=True):
                     if not key.startswith(OWN_KEY):
                         _verify_key(check, link, db, key, kind.decode(), exact=source.is_respq)
-                if cursor == b"0":
-                    break
         link.close()
     check.others()
 
