@@ -10,6 +10,8 @@ cdef enum:
     DECIMAL = 2
 
     VALUES_MAX = 255  # of a column of codes
+    FIELDS_MAX = 255
+    DIGITS_MAX = 18  # of a number
 
 
 cdef struct Text:

@@ -15,8 +15,6 @@ from cython.cimports.lsmstore.buf import num_len, read_varint, write_num
 
 from lsmstore.buf import Buf
 
-FIELDS_MAX = cython.declare(uint64_t, 255)
-DIGITS_MAX = cython.declare(cython.int, 18)
 BULK_BYTES = cython.declare(cython.Py_ssize_t, 64)  # what the form adds to a text, at most
 
 

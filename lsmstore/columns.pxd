@@ -3,7 +3,17 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from lsmstore.block cimport read_entry_id, skip_bulk, skip_entry
 from lsmstore.buf cimport Buf
-from lsmstore.columnreader cimport CODES, DECIMAL, TEXT, VALUES_MAX, Last, Text, take
+from lsmstore.columnreader cimport (
+    CODES,
+    DECIMAL,
+    DIGITS_MAX,
+    FIELDS_MAX,
+    TEXT,
+    VALUES_MAX,
+    Last,
+    Text,
+    take,
+)
 
 
 cdef enum:

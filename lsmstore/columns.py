@@ -34,9 +34,7 @@ from cython.cimports.lsmstore.columnreader import take
 from lsmstore.buf import Buf
 from lsmstore.columnreader import unpack
 
-FIELDS_MAX = cython.declare(uint32_t, 255)
 ENTRIES_MIN = cython.declare(uint32_t, 16)
-DIGITS_MAX = cython.declare(cython.int, 18)
 HASHED_BYTES = cython.declare(cython.Py_ssize_t, 32)
 
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
@@ -282,6 +282,22 @@ class _Decompressors(threading.local):
 _decompressors = _Decompressors()
 
 
+def content_of(frame: Bytes, decompressor: Callable[[int], zstandard.ZstdDecompressor]) -> bytes:
+    """The content of a frame without its checksum; ``decompressor`` is that of a dictionary.
+
+    Raises ValueError or ZstdError where the frame contradicts itself.
+    """
+    raw_len, stored_len, dictionary, codec, _ = FRAME.unpack_from(frame)
+    payload = memoryview(frame)[FRAME.size :]
+    if codec == RAW and raw_len == stored_len:
+        return bytes(payload)
+    size = zstandard.frame_content_size(payload)
+    if not (size == raw_len if codec == ZSTD else codec == COLUMNS and 0 < size < raw_len):
+        raise ValueError("a frame contradicts its header")
+    content = decompressor(dictionary).decompress(payload)
+    return content if codec == ZSTD else unpack(content, raw_len)
+
+
 class Container:
     """Reads one file. Safe to use from several threads."""
 
@@ -352,16 +368,8 @@ class Container:
 
     def decompress(self, data: bytes, offset: int) -> bytes:
         """The content of a frame that ``stored`` gave."""
-        raw_len, stored_len, dictionary, codec, _ = FRAME.unpack_from(data)
-        payload = memoryview(data)[FRAME.size :]
-        if codec == RAW and raw_len == stored_len:
-            return bytes(payload)
-        size = zstandard.frame_content_size(payload)
-        if not (size == raw_len if codec == ZSTD else codec == COLUMNS and 0 < size < raw_len):
-            raise Corruption(self.path, offset, "a frame contradicts its header")
         try:
-            content = self._decompressor(dictionary, offset).decompress(payload)
-            return content if codec == ZSTD else unpack(content, raw_len)
+            return content_of(data, lambda number: self._decompressor(number, offset))
         except zstandard.ZstdError as error:
             raise Corruption(self.path, offset, f"zstd: {error}") from None
         except ValueError as error:

@@ -21,14 +21,13 @@ import zstandard
 
 from lsmstore.block import Block, Run
 from lsmstore.builder import SegmentBuilder
-from lsmstore.columnreader import unpack
 from lsmstore.container import (
-    COLUMNS,
     FRAME,
     FRAME_OVERHEAD,
     HEADER_BYTES,
     RAW,
     U64,
+    content_of,
     frame_seed,
 )
 from lsmstore.errors import StorageError
@@ -91,19 +90,16 @@ def content(frame: bytes, offset: int, number: int, known: Mapping[int, bytes]) 
     """What is in the frame of file ``number`` that lies at ``offset``; None if it is not whole."""
     if len(frame) < FRAME_OVERHEAD:
         return None
-    raw_len, stored_len, dictionary, codec, _ = FRAME.unpack_from(frame)
+    _, stored_len, dictionary, codec, _ = FRAME.unpack_from(frame)
     payload = frame[FRAME.size : -8]
     digest = checksum(frame[: FRAME.size], payload, frame_seed(number, offset))
     if stored_len != len(payload) or U64.unpack_from(frame, len(frame) - 8)[0] != digest:
         return None
-    if codec == RAW:
-        return payload
-    if dictionary and dictionary not in known:
+    if codec != RAW and dictionary and dictionary not in known:
         return None
     data = zstandard.ZstdCompressionDict(known[dictionary]) if dictionary else None
     try:
-        found = zstandard.ZstdDecompressor(dict_data=data).decompress(payload, raw_len)
-        return unpack(found, raw_len) if codec == COLUMNS else found
+        return content_of(frame[:-8], lambda _: zstandard.ZstdDecompressor(dict_data=data))
     except (zstandard.ZstdError, ValueError):  # the checksum is of content that was wrong before
         return None
 

@@ -179,11 +179,8 @@ def survey_segment(
     survey = SegmentSurvey(number, path)
     try:
         segment = Segment(fs, path, number, version.dictionaries, BlockCache(0))
-    except Corruption as error:
-        survey.damage.append(error)
-        return survey
-    except InputOutputError as error:
-        survey.damage.append(Corruption(path, 0, str(error)))
+    except (Corruption, InputOutputError) as error:
+        survey.damage.append(_as_corruption(error, path, 0))
         return survey
     survey.segment = segment
     survey.size = segment.size
@@ -301,11 +298,8 @@ def survey_rows(
     survey = RowSurvey(number, path)
     try:
         file = RowFile(fs, path, number, version.dictionaries, BlockCache(0))
-    except Corruption as error:
-        survey.damage.append(error)
-        return survey
-    except InputOutputError as error:
-        survey.damage.append(Corruption(path, 0, str(error)))
+    except (Corruption, InputOutputError) as error:
+        survey.damage.append(_as_corruption(error, path, 0))
         return survey
     survey.file = file
     survey.size = file.size
